@@ -1,0 +1,1 @@
+//! Outrigger keeps an application fast when something beside it goes wild.

@@ -1,0 +1,68 @@
+//! Write an Outrigger backend: one safe trait, one macro.
+//!
+//! Implement [`Backend`], call [`export_backend!`], build a `cdylib`. The macro exports the
+//! manifest and the root module, catches panics before they reach the host, and turns the host's
+//! journal tokens into [`Permit`]s, without which nothing can be written.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod export;
+mod import;
+mod operation;
+
+pub use backend::{Backend, Host, Permit};
+pub use import::Loaded;
+pub use operation::{PreparedOperation, TaskIdExt};
+pub use outrigger_abi::v1::{
+    Capability, CapabilityReport, ContextFields, ContextId, ContextNode, ContextReading,
+    Description, Desired, Error, ErrorCode, Fields, Level, LogLevel, Observation, ObserveRequest,
+    Setting, SubjectKind, SurveyRequest, TaskId, TaskInfo, TaskReading, Timer, TimerFacts,
+};
+pub use outrigger_undo::{self as undo, Kind, Operation, Task};
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::export::{create, describe};
+    pub use outrigger_abi as abi;
+    pub use outrigger_abi::v1::{BackendMod, BackendModRef, BackendObject, HostCalls};
+}
+
+/// Exports a type that implements [`Backend`] as this library's plugin.
+///
+/// ```ignore
+/// outrigger_sdk::export_backend!(MyBackend, c"my-backend");
+/// ```
+///
+/// The name must be the one [`Backend::describe`] gives.
+#[macro_export]
+macro_rules! export_backend {
+    ($backend:ty, $name:literal) => {
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        pub static OUTRIGGER_PLUGIN_MANIFEST: $crate::__private::abi::manifest::Manifest =
+            $crate::__private::abi::manifest::Manifest::new(
+                $name,
+                match ::std::ffi::CStr::from_bytes_with_nul(
+                    concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes(),
+                ) {
+                    Ok(text) => text,
+                    Err(_) => c"",
+                },
+                if cfg!(panic = "unwind") {
+                    $crate::__private::abi::manifest::PANIC_UNWIND
+                } else {
+                    $crate::__private::abi::manifest::PANIC_ABORT
+                },
+            );
+        #[doc(hidden)]
+        fn __outrigger_root_module() -> $crate::__private::BackendModRef {
+            use $crate::__private::abi::__private::PrefixTypeTrait as _;
+            $crate::__private::BackendMod {
+                describe: $crate::__private::describe::<$backend>,
+                create: $crate::__private::create::<$backend>,
+            }
+            .leak_into_prefix()
+        }
+        $crate::__private::abi::export_root_module!(__outrigger_root_module);
+    };
+}
