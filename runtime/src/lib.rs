@@ -1,1 +1,4 @@
 //! Outrigger keeps an application fast when something beside it goes wild.
+
+pub mod flow;
+pub mod policy;

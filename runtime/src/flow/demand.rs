@@ -1,0 +1,35 @@
+//! What the later stages want the sensor to look at, published beside the flow.
+//!
+//! Demand never travels as a message upstream: the classifier knows which processes are
+//! protected, the enforcer knows which contexts matter, and the sensor reads both here before
+//! each sweep.
+
+use arc_swap::ArcSwap;
+use outrigger_sdk::{ContextId, TaskId};
+use std::sync::Arc;
+
+/// Shared by the sensor (reads), the classifier and the enforcer (write).
+#[derive(Debug, Default)]
+pub struct Demand {
+    focus: ArcSwap<Vec<TaskId>>,
+    contexts: ArcSwap<Vec<ContextId>>,
+}
+
+impl Demand {
+    /// Processes whose threads are to be looked at: the protected ones.
+    pub fn set_focus(&self, tasks: Vec<TaskId>) {
+        self.focus.store(Arc::new(tasks));
+    }
+    /// Contexts to be read: those of the protected, and those we made.
+    pub fn set_contexts(&self, contexts: Vec<ContextId>) {
+        self.contexts.store(Arc::new(contexts));
+    }
+    /// See [`Demand::set_focus`].
+    pub fn focus(&self) -> Arc<Vec<TaskId>> {
+        self.focus.load_full()
+    }
+    /// See [`Demand::set_contexts`].
+    pub fn contexts(&self) -> Arc<Vec<ContextId>> {
+        self.contexts.load_full()
+    }
+}

@@ -1,0 +1,4 @@
+//! How things travel between the stages.
+
+pub mod demand;
+pub mod message;
