@@ -7,12 +7,14 @@
 use arc_swap::ArcSwap;
 use outrigger_sdk::{ContextId, TaskId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shared by the sensor (reads), the classifier and the enforcer (write).
 #[derive(Debug, Default)]
 pub struct Demand {
     focus: ArcSwap<Vec<TaskId>>,
     contexts: ArcSwap<Vec<ContextId>>,
+    full: AtomicBool,
 }
 
 impl Demand {
@@ -31,5 +33,13 @@ impl Demand {
     /// See [`Demand::set_contexts`].
     pub fn contexts(&self) -> Arc<Vec<ContextId>> {
         self.contexts.load_full()
+    }
+    /// Asks for one complete sweep: a stage that keeps state was rebuilt.
+    pub fn request_full(&self) {
+        self.full.store(true, Ordering::Release);
+    }
+    /// Whether one was asked for since the last call.
+    pub fn take_full(&self) -> bool {
+        self.full.swap(false, Ordering::AcqRel)
     }
 }

@@ -492,6 +492,9 @@ pub struct ContextReading {
 pub struct ObserveRequest {
     /// Number of the sweep.
     pub tick: u64,
+    /// Tell every living process anew (`tasks` and `infos`), as at the first sweep: a stage that
+    /// keeps state was rebuilt.
+    pub full: bool,
     /// Processes whose run-queue delay and starved threads are wanted.
     pub focus: RVec<TaskId>,
     /// Contexts whose readings are wanted.

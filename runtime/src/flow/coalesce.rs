@@ -1,0 +1,115 @@
+//! How two batches of a kind become one, edge by edge: the newer sample, all facts.
+
+use super::edge::Coalesce;
+use super::message::{Assessments, Decisions, Signals, Sweep};
+use outrigger_sdk::{TaskId, TaskInfo};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Coalesce for Sweep {
+    /// Counters are cumulative, so the newer ones stand for both; births and ends add up.
+    fn coalesce(&mut self, newer: Self) {
+        let mut observation = newer.observation;
+        let fresh: BTreeSet<TaskId> = observation.tasks.iter().map(|r| r.task).collect();
+        let older = std::mem::take(&mut self.observation);
+        observation
+            .tasks
+            .extend(older.tasks.into_iter().filter(|reading| !fresh.contains(&reading.task)));
+        let told: BTreeSet<TaskId> = observation.infos.iter().map(|i| i.task).collect();
+        let kept: Vec<TaskInfo> =
+            older.infos.into_iter().filter(|info| !told.contains(&info.task)).collect();
+        observation.infos.extend(kept);
+        observation.gone.extend(older.gone);
+        *self = Self { provenance: newer.provenance, observation, failures: newer.failures };
+    }
+}
+
+impl Coalesce for Signals {
+    /// The newer interval's rates stand; births and ends add up.
+    fn coalesce(&mut self, newer: Self) {
+        let told: BTreeSet<TaskId> = newer.infos.iter().map(|info| info.task).collect();
+        let infos: Vec<Arc<TaskInfo>> =
+            self.infos.drain(..).filter(|info| !told.contains(&info.task)).collect();
+        let gone = std::mem::take(&mut self.gone);
+        *self = newer;
+        self.infos.extend(infos);
+        self.gone.extend(gone);
+    }
+}
+
+impl Coalesce for Arc<Assessments> {
+    /// Assessments are complete at every tick.
+    fn coalesce(&mut self, newer: Self) {
+        *self = newer;
+    }
+}
+
+impl Coalesce for Arc<Decisions> {
+    /// Entitlements are complete at every tick, but one that returned to tier 0 is told once,
+    /// and every change is to be explained.
+    fn coalesce(&mut self, newer: Self) {
+        let mut merged = Decisions::clone(&newer);
+        for entitlement in &self.entitlements {
+            if !merged.entitlements.iter().any(|e| e.workload == entitlement.workload) {
+                merged.entitlements.push(entitlement.clone());
+            }
+        }
+        let mut changes = self.changes.clone();
+        changes.append(&mut merged.changes);
+        merged.changes = changes;
+        *self = Arc::new(merged);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::message::Entitlement;
+
+    fn entitled(workload: &str, tier: u8) -> Entitlement {
+        Entitlement {
+            workload: workload.into(),
+            tier,
+            weight: 100,
+            idle: false,
+            cap: None,
+            priority: 2,
+            members: Arc::from([]),
+            rule: String::new(),
+            allow_irreversible: false,
+        }
+    }
+
+    #[test]
+    fn a_return_to_tier_0_survives_a_merge() {
+        let mut older = Arc::new(Decisions {
+            entitlements: vec![entitled("a", 0), entitled("b", 2)],
+            ..Default::default()
+        });
+        older.coalesce(Arc::new(Decisions {
+            entitlements: vec![entitled("b", 3)],
+            ..Default::default()
+        }));
+        let tiers: Vec<_> =
+            older.entitlements.iter().map(|e| (e.workload.to_string(), e.tier)).collect();
+        assert_eq!(tiers, [("b".to_owned(), 3), ("a".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn ends_of_both_sweeps_are_kept_and_the_newer_counter_wins() {
+        use outrigger_sdk::TaskReading;
+        let task = |pid| TaskId { pid, tid: 0, start: 1 };
+        let reading = |pid, cpu_ns| TaskReading { task: task(pid), cpu_ns, ..Default::default() };
+        let mut older = Sweep::default();
+        older.observation.tasks = vec![reading(1, 10), reading(2, 10)].into();
+        older.observation.gone = vec![task(7)].into();
+        let mut newer = Sweep::default();
+        newer.observation.tasks = vec![reading(1, 20)].into();
+        newer.observation.gone = vec![task(8)].into();
+        older.coalesce(newer);
+        let cpu: Vec<_> = older.observation.tasks.iter().map(|r| (r.task.pid, r.cpu_ns)).collect();
+        assert_eq!(cpu, [(1, 20), (2, 10)]);
+        let gone: Vec<_> = older.observation.gone.iter().map(|t| t.pid).collect();
+        assert_eq!(gone, [8, 7]);
+    }
+}
