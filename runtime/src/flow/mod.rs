@@ -1,5 +1,6 @@
 //! How things travel between the stages.
 
+pub mod activity;
 mod coalesce;
 pub mod demand;
 pub mod edge;
