@@ -2,3 +2,4 @@
 
 pub mod flow;
 pub mod policy;
+pub mod steward;
