@@ -4,6 +4,7 @@
 //! the sidecar was killed is made of it alone.
 
 mod journal;
+pub mod knob;
 mod operation;
 
 pub use journal::Journalled;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// Nice value of one thread, `-20`..`19` (`setpriority(2)`). Locator empty.
+    /// Nice value of one thread, `-20`..`19` (`setpriority(2)`). Locator empty. This and the other
+    /// per-thread kinds mean the leader when the thread number is 0.
     Nice,
     /// Scheduling policy of one thread: `other`, `batch`, `idle`, `fifo:N`, `rr:N`, each with
     /// `+reset` appended if `SCHED_RESET_ON_FORK` is set (`sched_setscheduler(2)`). Locator empty.
@@ -29,12 +30,21 @@ pub enum Kind {
     /// Nice value of the autogroup of a process, `-20`..`19` (`/proc/PID/autogroup`). Locator empty.
     Autogroup,
     /// Contents of a cgroup control file, without the final newline. Locator: its absolute path.
+    /// Always the whole content, also of files the kernel takes line by line: a device that is
+    /// not listed is one without a limit.
     File,
     /// Which cgroup of a hierarchy a task is in, as the path within the hierarchy (`/a/b`).
     /// Locator: the hierarchy's mount point. With a thread number: only that thread (v1).
     Membership,
     /// Existence of a cgroup directory: `absent` or `present`. Locator: its absolute path.
     Context,
+}
+
+impl Kind {
+    /// Whether an operation of this kind names a task.
+    pub const fn is_about_a_task(self) -> bool {
+        !matches!(self, Self::File | Self::Context)
+    }
 }
 
 /// A process or thread: number and start time, since numbers are reused.

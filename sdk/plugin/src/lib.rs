@@ -12,7 +12,7 @@ mod operation;
 
 pub use backend::{Backend, Host, Permit};
 pub use import::Loaded;
-pub use operation::{PreparedOperation, TaskIdExt};
+pub use operation::{PreparedOperation, TaskIdExt, knob_error};
 pub use outrigger_abi::v1::{
     Capability, CapabilityReport, ContextFields, ContextId, ContextNode, ContextReading,
     Description, Desired, Error, ErrorCode, Fields, Level, LogLevel, Observation, ObserveRequest,

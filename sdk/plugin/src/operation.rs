@@ -85,3 +85,18 @@ impl TaskIdExt for TaskId {
         Task { pid: self.pid, tid: self.tid, start: self.start }
     }
 }
+
+/// What a backend answers when a knob could not be read or written.
+pub fn knob_error(step: &str, error: &outrigger_undo::knob::KnobError) -> Error {
+    use outrigger_undo::knob::KnobErrorCode;
+    let code = match error.code() {
+        KnobErrorCode::Gone => ErrorCode::GONE,
+        KnobErrorCode::Privilege => ErrorCode::PRIVILEGE,
+        KnobErrorCode::Range => ErrorCode::RANGE,
+        KnobErrorCode::NotSupported => ErrorCode::NOT_SUPPORTED,
+        KnobErrorCode::Refused => ErrorCode::NOT_DELEGATED,
+        KnobErrorCode::Exists => ErrorCode::EXISTS,
+        _ => ErrorCode::OS,
+    };
+    Error { os_code: error.os_code().into(), ..Error::new(code, step, error.message()) }
+}
