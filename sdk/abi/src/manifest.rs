@@ -71,3 +71,34 @@ pub const TOOLCHAIN: &CStr = {
         Err(_) => c"unknown",
     }
 };
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_package_version_is_the_abi_version() {
+        let version = format!("{ABI_MAJOR}.{ABI_MINOR}.");
+        assert!(env!("CARGO_PKG_VERSION").starts_with(&version));
+    }
+
+    #[test]
+    fn the_fields_a_host_reads_first_never_move() {
+        assert_eq!(std::mem::offset_of!(Manifest, magic), 0);
+        assert_eq!(std::mem::offset_of!(Manifest, length), 8);
+        assert_eq!(std::mem::offset_of!(Manifest, abi_major), 12);
+        assert_eq!(std::mem::offset_of!(Manifest, abi_minor), 16);
+        assert_eq!(std::mem::offset_of!(Manifest, panic), 20);
+    }
+
+    #[test]
+    fn a_manifest_says_what_it_was_made_with() {
+        let manifest = Manifest::new(c"mine", c"1.2.3", PANIC_UNWIND);
+        assert_eq!(manifest.magic, MAGIC);
+        assert_eq!(manifest.length as usize, size_of::<Manifest>());
+        // SAFETY: made from static C strings two lines above.
+        assert_eq!(unsafe { CStr::from_ptr(manifest.name) }, c"mine");
+        assert!(TOOLCHAIN.to_str().unwrap().starts_with("rustc"));
+    }
+}

@@ -4,6 +4,9 @@
 //! nothing at all; a knob is a [`Capability`] with a value; what really gets written is an
 //! [`Operation`] of a closed set of kinds, journalled by the host before it is committed.
 
+// `sabi_trait` expands to impls inside a constant; the lint is about the macro's own code.
+#![allow(non_local_definitions)]
+
 use abi_stable::{
     StableAbi,
     library::RootModule,
@@ -121,6 +124,13 @@ codes! {
     }
 }
 
+impl Capability {
+    /// Whether it changes something, and so needs a grant. The others only tell.
+    pub const fn is_knob(self) -> bool {
+        self.0 < 100
+    }
+}
+
 codes! {
     /// How well something works here.
     Level {
@@ -224,6 +234,11 @@ impl Error {
         Self { code, step: step.into(), message: message.into(), os_code: 0 }
     }
 
+    /// The operating system refused `step`; `os_code` is what it answered.
+    pub fn os(step: &str, message: impl Into<RString>, os_code: i64) -> Self {
+        Self { code: ErrorCode::OS, step: step.into(), message: message.into(), os_code }
+    }
+
     /// `not supported`, with the reason.
     pub fn not_supported(step: &str, reason: impl Into<RString>) -> Self {
         Self::new(ErrorCode::NOT_SUPPORTED, step, reason)
@@ -232,7 +247,11 @@ impl Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} ({})", self.step, self.message, self.code)
+        write!(f, "{}: {} ({}", self.step, self.message, self.code)?;
+        if self.os_code != 0 {
+            write!(f, ", code {}", self.os_code)?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -526,6 +545,7 @@ pub struct Observation {
 impl Observation {
     /// Empties the buffers, keeping their memory.
     pub fn clear(&mut self) {
+        self.at_ns = 0;
         self.tasks.clear();
         self.infos.clear();
         self.gone.clear();
@@ -775,4 +795,50 @@ impl RootModule for BackendModRef {
 /// Makes the object that crosses the boundary from an implementation.
 pub fn object(backend: impl AbiBackend + 'static) -> BackendObject {
     AbiBackend_TO::from_value(backend, abi_stable::sabi_trait::TD_Opaque)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_name_is_unique_and_leads_back_to_its_code() {
+        for (index, capability) in Capability::ALL.iter().enumerate() {
+            let name = capability.name().unwrap();
+            assert_eq!(Capability::from_name(name), Some(*capability));
+            assert!(Capability::ALL[index + 1..].iter().all(|other| other.0 != capability.0));
+        }
+        assert_eq!(Capability::from_name("cpu.wieght"), None);
+    }
+
+    #[test]
+    fn an_unknown_code_is_data() {
+        let unknown: ErrorCode = serde_json::from_str("4711").unwrap();
+        assert_eq!(unknown.name(), None);
+        assert_eq!(unknown.to_string(), "unknown-4711");
+    }
+
+    #[test]
+    fn an_observation_keeps_its_memory_when_emptied() {
+        let mut observation = Observation::default();
+        observation.tasks.extend([TaskReading::default(); 100]);
+        observation.unreadable = 3;
+        let capacity = observation.tasks.capacity();
+        observation.clear();
+        assert_eq!(observation.tasks.capacity(), capacity);
+        assert_eq!(observation, Observation::default());
+    }
+
+    #[test]
+    fn bit_sets_join_and_compare() {
+        let both = Fields::CPU.with(Fields::IO);
+        assert!(both.has(Fields::CPU) && both.has(both) && !Fields::CPU.has(both));
+    }
+
+    #[test]
+    fn an_error_names_step_object_kind_and_code() {
+        let error = Error::os("configure", "cannot write cpu.shares", 22);
+        assert_eq!(error.to_string(), "configure: cannot write cpu.shares (os_refused, code 22)");
+    }
 }

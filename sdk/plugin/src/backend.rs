@@ -94,7 +94,8 @@ pub trait Backend: Send + 'static {
 /// Permission to write one operation: it is in the journal.
 ///
 /// Made by the host from a journal record, and by this crate on the plugin's side of the
-/// boundary. A backend cannot make one:
+/// boundary. It is a rail against the mistake of writing what nobody could turn back, not a
+/// sandbox: a library can always call the system itself. A backend cannot make one:
 ///
 /// ```compile_fail
 /// # fn forge(operation: &outrigger_sdk::Operation) {

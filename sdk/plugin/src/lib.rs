@@ -3,6 +3,47 @@
 //! Implement [`Backend`], call [`export_backend!`], build a `cdylib`. The macro exports the
 //! manifest and the root module, catches panics before they reach the host, and turns the host's
 //! journal tokens into [`Permit`]s, without which nothing can be written.
+//!
+//! A whole backend, which tells the load of the machine as its pressure:
+//!
+//! ```
+//! use outrigger_sdk::*;
+//!
+//! struct LoadAverage;
+//!
+//! impl Backend for LoadAverage {
+//!     fn describe() -> Description {
+//!         Description {
+//!             name: "load-average".into(),
+//!             version: env!("CARGO_PKG_VERSION").into(),
+//!             summary: "tells the load average".into(),
+//!             platforms: vec!["linux".into()].into(),
+//!             capabilities: vec![CapabilityReport::full(Capability::OBSERVE_PRESSURE)].into(),
+//!             config_schema: r#"{"type": "object", "additionalProperties": false}"#.into(),
+//!             preference: 0,
+//!         }
+//!     }
+//!     fn create(_host: Host, _config: &str) -> Result<Self, Error> {
+//!         Ok(Self)
+//!     }
+//!     fn probe(&mut self) -> Result<Vec<CapabilityReport>, Error> {
+//!         Ok(vec![match std::fs::read_to_string("/proc/loadavg") {
+//!             Ok(_) => CapabilityReport::full(Capability::OBSERVE_PRESSURE),
+//!             Err(error) => CapabilityReport::unavailable(
+//!                 Capability::OBSERVE_PRESSURE,
+//!                 format!("/proc/loadavg cannot be read: {error}"),
+//!                 "mount /proc",
+//!             ),
+//!         }])
+//!     }
+//! }
+//!
+//! outrigger_sdk::export_backend!(LoadAverage, c"load-average");
+//! # assert_eq!(LoadAverage.probe().unwrap()[0].capability, Capability::OBSERVE_PRESSURE);
+//! # let mut nothing = Observation::default();
+//! # let error = LoadAverage.observe(&ObserveRequest::default(), &mut nothing).unwrap_err();
+//! # assert_eq!(error.code, ErrorCode::NOT_SUPPORTED);
+//! ```
 #![forbid(unsafe_code)]
 
 mod backend;
@@ -29,11 +70,9 @@ pub mod __private {
 
 /// Exports a type that implements [`Backend`] as this library's plugin.
 ///
-/// ```ignore
-/// outrigger_sdk::export_backend!(MyBackend, c"my-backend");
-/// ```
-///
-/// The name must be the one [`Backend::describe`] gives.
+/// The name must be the one [`Backend::describe`] gives, and the library's file must be called
+/// after it: `my-backend` lives in `liboutrigger_my_backend.so`. The crate documentation has a
+/// whole example. Use it once per library, outside of any function.
 #[macro_export]
 macro_rules! export_backend {
     ($backend:ty, $name:literal) => {
