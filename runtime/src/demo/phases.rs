@@ -1,0 +1,233 @@
+//! The experiment: which phase follows which, what is measured in each, and what is compared.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::govern::{Decision, Governed};
+use super::machine::Machine;
+use super::report::{Live, Report, Setup};
+use super::role::Session;
+use super::snapshot::{Difference, Snapshot};
+use super::stage::Stage;
+use super::summary::Summary;
+use super::verdict::{Verdict, summarise};
+use super::{Args, Error, Governor, interrupt};
+
+/// Between a change (hogs started, sidecar at work) and the measurement. Long enough for the
+/// kernel to spread the hogs over the CPUs and for the sidecar's first reaction.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long the sidecar may take to do something. What it does later is measured too, but a
+/// phase in which it did nothing by then is measured as it is.
+const REACTION: Duration = Duration::from_secs(10);
+/// How often signals and the sidecar's decisions are looked at while a phase lasts.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What is beside the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing.
+    Alone,
+    /// Hogs.
+    Unmanaged,
+    /// Hogs and the sidecar.
+    Governed,
+}
+
+/// The figures of one phase of one round.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurement {
+    /// Which phase.
+    pub phase: Phase,
+    /// Of which round, from 1.
+    pub round: u32,
+    /// Length of the window in seconds.
+    pub seconds: f64,
+    /// What the service's client saw.
+    pub latency: Summary,
+    /// Share of the CPU left free by service and load that the hogs used.
+    pub kept_ratio: Option<f64>,
+}
+
+/// Everything found so far.
+struct Experiment<'a> {
+    args: &'a Args,
+    governor: &'a dyn Governor,
+    live: &'a mut Live,
+    stage: Stage,
+    machine: Machine,
+    measurements: Vec<Measurement>,
+    decisions: Vec<Decision>,
+    differences: Vec<Difference>,
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// In the order in which they are run.
+    pub const ALL: [Self; 3] = [Self::Alone, Self::Unmanaged, Self::Governed];
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Unmanaged => "unmanaged",
+            Self::Governed => "governed",
+        }
+    }
+}
+
+/// Runs all rounds. The phases are interleaved, so that a machine that becomes slower meanwhile
+/// does not favour one of them.
+///
+/// # Errors
+/// When a phase fails or the demo is interrupted; all processes are gone by then.
+pub(super) fn run(args: &Args, governor: &dyn Governor, live: &mut Live) -> Result<Report, Error> {
+    let before = Snapshot::take(&[std::process::id()]);
+    let machine = Machine::read();
+    live.opening(args, &machine);
+    let stage = Stage::set(args)?;
+    let mut experiment = Experiment {
+        args,
+        governor,
+        live,
+        stage,
+        machine,
+        measurements: Vec::new(),
+        decisions: Vec::new(),
+        differences: Vec::new(),
+    };
+    for round in 1..=args.rounds {
+        for phase in Phase::ALL {
+            experiment.phase(phase, round)?;
+        }
+    }
+    Ok(experiment.close(&before))
+}
+
+// === impl Experiment ===
+
+impl Experiment<'_> {
+    fn phase(&mut self, phase: Phase, round: u32) -> Result<(), Error> {
+        self.live.phase(phase, round, self.args.rounds);
+        if phase != Phase::Alone {
+            let session = if self.args.own_sessions { Session::Own } else { Session::Shared };
+            self.stage.release_hogs(self.args.hogs, session)?;
+        }
+        self.pause(SETTLE)?;
+        let measured = match phase {
+            Phase::Alone | Phase::Unmanaged => self.measure(phase, round, None),
+            Phase::Governed => self.govern(round),
+        };
+        self.stage.remove_hogs()?;
+        let measurement = measured?;
+        self.live.measured(&measurement);
+        self.measurements.push(measurement);
+        Ok(())
+    }
+
+    /// A governed phase. The sidecar is stopped while the hogs still live: only of living
+    /// processes can be seen that they got back what they had.
+    fn govern(&mut self, round: u32) -> Result<Measurement, Error> {
+        let targets = self.stage.targets();
+        let before = Snapshot::take(&targets.everybody());
+        let mut governed = self.governor.govern(&targets)?;
+        let measured = self
+            .await_reaction(governed.as_mut(), round)
+            .and_then(|()| self.pause(SETTLE))
+            .and_then(|()| self.measure(Phase::Governed, round, Some(governed.as_mut())));
+        let stopped = governed.stop();
+        let found = before.differences(&Snapshot::take(&targets.everybody()));
+        self.live.restored(&found);
+        self.differences.extend(found);
+        let measurement = measured?;
+        stopped.map(|()| measurement)
+    }
+
+    fn await_reaction(&mut self, governed: &mut dyn Governed, round: u32) -> Result<(), Error> {
+        let begun = Instant::now();
+        while begun.elapsed() < REACTION && self.listen(governed, round) == 0 {
+            self.pause(GLANCE)?;
+        }
+        Ok(())
+    }
+
+    /// Shows and keeps new decisions; returns how many there were.
+    fn listen(&mut self, governed: &mut dyn Governed, round: u32) -> usize {
+        let decisions = governed.decisions();
+        for decision in &decisions {
+            self.live.decided(decision);
+        }
+        let count = decisions.len();
+        self.decisions.extend(decisions.into_iter().map(|decision| decision.in_round(round)));
+        count
+    }
+
+    fn measure(
+        &mut self,
+        phase: Phase,
+        round: u32,
+        mut governed: Option<&mut dyn Governed>,
+    ) -> Result<Measurement, Error> {
+        let length = Duration::from_secs(self.args.seconds);
+        self.stage.begin()?;
+        let before = self.stage.usage()?;
+        let begun = Instant::now();
+        let mut shown = 0;
+        while begun.elapsed() < length {
+            self.pause(GLANCE.min(length.saturating_sub(begun.elapsed())))?;
+            if let Some(governed) = governed.as_deref_mut() {
+                self.listen(governed, round);
+            }
+            let second = begun.elapsed().as_secs();
+            if second > shown {
+                shown = second;
+                self.live.second(second, self.args.seconds, &self.stage.peek()?);
+            }
+        }
+        let after = self.stage.usage()?;
+        let latency = self.stage.end()?;
+        let kept = after.kept_since(&before, self.machine.cpus);
+        Ok(Measurement {
+            phase,
+            round,
+            seconds: after.since(&before).as_secs_f64(),
+            latency,
+            kept_ratio: (phase != Phase::Alone).then_some(kept),
+        })
+    }
+
+    /// Sleeps, attentive to signals and to processes that end.
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        loop {
+            interrupt::check()?;
+            self.stage.check()?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            sleep(left.min(GLANCE));
+        }
+    }
+
+    fn close(mut self, before: &Snapshot) -> Report {
+        drop(self.stage);
+        let found = before.differences(&Snapshot::take(&[std::process::id()]));
+        self.differences.extend(found);
+        self.differences.dedup();
+        let phases = summarise(&self.measurements);
+        Report {
+            verdict: Verdict::of(&phases, self.machine.tick_us),
+            phases,
+            decisions: self.decisions,
+            restored: self.differences.is_empty(),
+            differences: self.differences,
+            machine: self.machine,
+            setup: Setup::of(self.args),
+            rounds: self.measurements,
+        }
+    }
+}
