@@ -3,9 +3,13 @@
 //! This module has no opinion on where a policy comes from (`config`) and takes no decision
 //! (`classifier`, `tier`).
 
+pub mod matching;
 mod selector;
+mod text;
+mod validate;
 
 pub use selector::Selector;
+pub use validate::Problem;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +37,17 @@ impl Class {
     /// Whether others are held back for it.
     pub const fn is_protected(self) -> bool {
         matches!(self, Self::LatencyCritical | Self::Interactive)
+    }
+    /// As the policy spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LatencyCritical => "latency-critical",
+            Self::Interactive => "interactive",
+            Self::Batch => "batch",
+            Self::Background => "background",
+            Self::Runaway => "runaway",
+            Self::Unknown => "unknown",
+        }
     }
     /// Whether it may be held back.
     pub const fn is_best_effort(self) -> bool {
@@ -125,6 +140,19 @@ pub enum Priority {
     Idle,
 }
 
+impl Priority {
+    /// The number backends know it by: 0 realtime .. 4 idle.
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::Realtime => 0,
+            Self::High => 1,
+            Self::Normal => 2,
+            Self::Low => 3,
+            Self::Idle => 4,
+        }
+    }
+}
+
 /// How far a class may be pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,7 +195,15 @@ pub struct Timing {
     /// See `flap_budget`.
     #[serde(with = "humantime_serde")]
     pub flap_window: Duration,
+    /// Ticks of contention at the last tier, shares acting, before a cap is tried; at least 1.
+    pub cap_after: u32,
+    /// Usable ticks after which a cap is judged: it stays only if the waiting fell by a quarter.
+    /// At least 2.
+    pub cap_trial: u32,
 }
+
+/// Name of the workload that [`Neighbours`] form; no workload of the policy may have it.
+pub const NEIGHBOURS: &str = "neighbours";
 
 /// Which processes that no workload names may be held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,6 +262,8 @@ impl Default for Timing {
             dwell: Duration::from_secs(5),
             flap_budget: 6,
             flap_window: Duration::from_secs(600),
+            cap_after: 8,
+            cap_trial: 8,
         }
     }
 }
