@@ -1,0 +1,68 @@
+//! The tree of cgroups of one hierarchy, nearest the root first: where the levers are.
+
+use crate::group::Group;
+use crate::mounts::Space;
+use crate::place::{OUR_PREFIX, Places};
+use crate::{owner, prepare, quota, share};
+use outrigger_sdk::{ContextId, ContextNode, Error, ErrorCode, SurveyRequest};
+use std::collections::{HashSet, VecDeque};
+
+/// Weight of a group in a hierarchy in which weights do not act.
+const DEFAULT_WEIGHT: u32 = 100;
+
+/// Walks breadth-first from the root asked for. A cgroup that goes away meanwhile is left out.
+///
+/// # Errors
+/// No such space or root.
+pub fn survey(
+    request: &SurveyRequest,
+    places: &Places,
+    ours: &HashSet<String>,
+) -> Result<Vec<ContextNode>, Error> {
+    let space =
+        Space::from_name(&request.space).ok_or_else(|| prepare::unknown_space(&request.space))?;
+    let place = places.get(space).ok_or_else(|| crate::place::not_mounted(space))?;
+    let root = match request.root.as_str() {
+        "" | "/" => place.hierarchy.root.as_str(),
+        root => root,
+    };
+    let root = Group::at(&place.hierarchy, root)?;
+    if !root.exists {
+        return Err(Error::new(
+            ErrorCode::GONE,
+            "survey",
+            format!("there is no cgroup {} in {}", root.path, space.name()),
+        ));
+    }
+    let limit = request.limit as usize;
+    let mut nodes = Vec::new();
+    let mut queue = VecDeque::from([root]);
+    while let Some(group) = queue.pop_front() {
+        if nodes.len() == limit {
+            break;
+        }
+        let children = group.children();
+        let Ok(tasks) = group.read("cgroup.procs") else { continue };
+        let pids: Vec<u32> = tasks.lines().filter_map(|line| line.trim().parse().ok()).collect();
+        let own = place.delegated(&group.path) || is_ours(&group.path, place, ours);
+        let inner = group.is_root() || (!children.is_empty() && !pids.is_empty());
+        let acts = space == Space::Cpu;
+        nodes.push(ContextNode {
+            context: ContextId::new(space.name(), &group.path),
+            weight: acts.then(|| share::weight(&group)).flatten().unwrap_or(DEFAULT_WEIGHT),
+            idle: acts && share::is_idle(&group),
+            limit: acts.then(|| quota::limit(&group)).flatten().unwrap_or(-1),
+            tasks_compete: acts && inner,
+            managed: !own
+                && (owner::is_runtimes(&group.path)
+                    || owner::is_systemds(&places.hierarchies, &group.path)),
+            pids: pids.into_iter().collect(),
+        });
+        queue.extend(children);
+    }
+    Ok(nodes)
+}
+
+fn is_ours(path: &str, place: &crate::place::Place, ours: &HashSet<String>) -> bool {
+    ours.iter().any(|name| place.path(name) == path) || path.starts_with(&place.path(OUR_PREFIX))
+}
