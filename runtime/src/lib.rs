@@ -1,8 +1,9 @@
 //! Outrigger keeps an application fast when something beside it goes wild.
 
-pub mod demo;
 pub mod config;
+pub mod demo;
 pub mod flow;
+pub mod monitor;
 pub mod paths;
 pub mod policy;
 pub mod steward;

@@ -62,7 +62,8 @@ pub struct Signals {
 pub struct TaskSignals {
     /// Whose.
     pub task: TaskId,
-    /// CPU used, millicores (1000 is one CPU fully used). `None` at the first reading.
+    /// CPU used, millicores (1000 is one CPU fully used). `None` at the first reading, unless
+    /// the process was born in this interval.
     pub millicores: Option<f64>,
     /// Waiting of its threads for a CPU that ended in this interval, thread-seconds per second.
     /// Only for processes in focus. Late by nature: a starved thread shows nothing here.
@@ -100,6 +101,8 @@ pub struct Assessments {
     pub interval_ns: u64,
     /// CPUs online.
     pub cpus: u32,
+    /// CPU used by all processes of the host together, millicores; `None` if unknown.
+    pub used_millicores: Option<f64>,
     /// Every workload with at least one living member.
     pub workloads: Vec<Assessment>,
     /// Protected workloads that waited because of others.
