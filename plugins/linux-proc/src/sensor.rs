@@ -1,0 +1,419 @@
+//! One sweep: who is there, who moved, and how those in focus wait.
+//!
+//! The price decides the order. Every process's CPU clock is read at every sweep (0.2 us each);
+//! files, which cost ten to thirty times as much, only of processes that are new, have executed a
+//! program, have used CPU, are in focus, or whose turn it is. So a renamed or moved process that
+//! sleeps is noticed within [`ROUND_NS`], one that runs within about a second, and one in focus
+//! at once.
+//!
+//! A process is known by number and start time. The start time is compared whenever its `stat`
+//! is read, and read again whenever a clock went back or an event names the number.
+
+use crate::clock;
+use crate::config::Finding;
+use crate::connector::Event;
+use crate::discovery::{Discovery, Found};
+use crate::files::{self, Stat};
+use crate::focus::{Focus, Tools};
+use crate::host::HostFiles;
+use crate::info;
+use crate::listing::Lister;
+use crate::reader::{Reader, Which, is_denied, is_gone};
+use crate::table::{Entry, Standing, Table};
+use outrigger_sdk::{Fields, Observation, ObserveRequest, TaskId, TaskReading};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+
+/// Time in which every process has its turn, ns.
+pub(crate) const ROUND_NS: u64 = 10_000_000_000;
+
+/// Most descriptors kept open, even if more are allowed.
+const MOST_FILES: usize = 16 * 1024;
+
+/// Reads processes.
+#[derive(Debug)]
+pub(crate) struct Sensor {
+    discovery: Discovery,
+    table: Table,
+    focus: BTreeMap<u32, Focus>,
+    host: HostFiles,
+    reader: Reader,
+    lister: Lister,
+    found: Found,
+    /// Processes to visit in this sweep, and whether their threads' names are wanted too.
+    due: BTreeMap<u32, bool>,
+    numbers: Vec<u32>,
+    cgroup: Vec<u8>,
+    /// Bytes of a page.
+    page: u64,
+    /// Descriptors that may be kept.
+    files: usize,
+    last_ns: Option<u64>,
+    /// Whether this sweep tells everybody anew.
+    full: bool,
+}
+
+impl Sensor {
+    /// Opens what sweeps need.
+    ///
+    /// # Errors
+    /// `/proc` is not there, or events are insisted on and do not work.
+    pub(crate) fn open(wanted: Finding) -> io::Result<Self> {
+        // SAFETY: takes a number, answers a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        Ok(Self {
+            discovery: Discovery::open(wanted)?,
+            table: Table::default(),
+            focus: BTreeMap::new(),
+            host: HostFiles::open(),
+            reader: Reader::new(),
+            lister: Lister::new(),
+            found: Found::default(),
+            due: BTreeMap::new(),
+            numbers: Vec::new(),
+            cgroup: Vec::new(),
+            page: u64::try_from(page).unwrap_or(4096),
+            files: spare_files(),
+            last_ns: None,
+            full: false,
+        })
+    }
+
+    /// Why there are no events, if there are none.
+    pub(crate) fn reason_for_scans(&self) -> Option<&str> {
+        self.discovery.reason_for_scans()
+    }
+
+    /// One sweep at `now_ns` of the host's monotonic clock.
+    ///
+    /// # Errors
+    /// `/proc` cannot be listed.
+    pub(crate) fn sweep(
+        &mut self,
+        request: &ObserveRequest,
+        now_ns: u64,
+        into: &mut Observation,
+    ) -> io::Result<()> {
+        into.at_ns = now_ns;
+        self.due.clear();
+        self.full = request.full;
+        self.discovery.search(now_ns, &mut self.found)?;
+        self.take_events();
+        self.take_focus(request);
+        let elapsed_ns = self.last_ns.map_or(0, |last| now_ns.saturating_sub(last));
+        self.last_ns = Some(now_ns);
+        // Renamed threads make no noise without events.
+        let quiet = self.discovery.reason_for_scans().is_some();
+        self.table.turn(elapsed_ns, ROUND_NS, |pid| *self.due.entry(pid).or_default() |= quiet);
+        self.read_clocks(now_ns, into);
+        let known = into.tasks.len();
+        let due = std::mem::take(&mut self.due);
+        for (&pid, &names) in &due {
+            self.visit(pid, names, known, now_ns, into);
+        }
+        self.due = due;
+        self.read_focus(request, known, now_ns, into);
+        into.host_pressure_us = self.host.pressure_us(&mut self.reader);
+        into.cpus = self.host.cpus(&mut self.reader);
+        into.unreadable = self.table.hidden() as u32;
+        Ok(())
+    }
+
+    /// Notes who is to be visited because of what happened or was listed.
+    fn take_events(&mut self) {
+        for event in &self.found.events {
+            match *event {
+                Event::Fork { pid, tid } if pid == tid => drop(self.due.insert(pid, false)),
+                Event::Fork { .. } => {}
+                Event::Exec { pid } => {
+                    self.due.insert(pid, false);
+                    if let Some(entry) = self.table.get_mut(pid) {
+                        (entry.renamed, entry.io_denied) = (true, false);
+                    }
+                }
+                Event::Changed { pid, tid } => {
+                    let Some(entry) = self.table.get_mut(pid) else { continue };
+                    // Threads are named in masses: their names wait for the next visit.
+                    (entry.renamed, entry.owed) = (true, true);
+                    if pid == tid {
+                        self.due.insert(pid, false);
+                    }
+                }
+                Event::Exit { pid, tid } => {
+                    let leader_dead = self.table.get(pid).is_some_and(|entry| entry.leader_dead);
+                    if pid == tid || leader_dead {
+                        self.due.entry(pid).or_default();
+                    }
+                }
+            }
+        }
+        for &pid in &self.found.listed {
+            if self.table.get(pid).is_none() {
+                self.due.entry(pid).or_default();
+            }
+        }
+    }
+
+    /// Opens and closes what is kept of processes in focus.
+    fn take_focus(&mut self, request: &ObserveRequest) {
+        for focus in self.focus.values_mut() {
+            focus.wanted = false;
+        }
+        for task in request.focus.iter().filter(|task| task.tid == 0) {
+            let floor = self.table.get(task.pid).map_or(0, |entry| entry.delay_ns);
+            let focus = self.focus.entry(task.pid).or_insert_with(|| Focus::new(floor));
+            focus.wanted = true;
+            self.due.entry(task.pid).or_default();
+        }
+        self.focus.retain(|_, focus| focus.wanted);
+    }
+
+    /// Reads every clock; tells who moved and who is gone.
+    fn read_clocks(&mut self, now_ns: u64, into: &mut Observation) {
+        let (due, focus, full) = (&mut self.due, &self.focus, self.full);
+        self.table.retain(|&pid, entry| match clock::read(clock::of_process(pid)) {
+            Ok(cpu_ns) => {
+                let moved = cpu_ns != entry.cpu_ns;
+                entry.owed |= moved;
+                if entry.live() && (moved || full || focus.contains_key(&pid)) {
+                    into.tasks.push(reading(entry.task, cpu_ns));
+                }
+                // Clocks of the dead stand still, and none goes back: it is another's by now.
+                let reused = cpu_ns < entry.cpu_ns || (moved && entry.standing == Standing::Ended);
+                if reused || full || entry.due(now_ns) {
+                    due.entry(pid).or_default();
+                }
+                entry.cpu_ns = cpu_ns;
+                true
+            }
+            Err(_) => {
+                if entry.live() {
+                    into.gone.push(entry.task);
+                }
+                false
+            }
+        });
+    }
+
+    /// Reads the files of one process. Readings up to `known` are in the order of their numbers.
+    fn visit(&mut self, pid: u32, names: bool, known: usize, now_ns: u64, into: &mut Observation) {
+        let stat = match self.stat(pid) {
+            Ok(text) => text,
+            Err(error) => return self.unreadable(pid, &error, now_ns, into),
+        };
+        let slot = into.tasks[..known].binary_search_by_key(&pid, |reading| reading.task.pid).ok();
+        let task = TaskId { pid, tid: 0, start: stat.start };
+        let before = self.table.get(pid).copied();
+        let same = before
+            .filter(|entry| entry.standing != Standing::Hidden && entry.task.start == stat.start);
+        if same.is_none() {
+            self.forget(pid, into);
+        }
+        let mut entry = same.unwrap_or_else(|| Entry::new(task, now_ns));
+        if stat.ended() {
+            if same.is_some_and(|entry| entry.live()) {
+                into.gone.push(task);
+                self.focus.remove(&pid);
+            }
+            entry.standing = Standing::Ended;
+            self.table.insert(entry);
+            return;
+        }
+        let slot = match (same, slot) {
+            (Some(_), slot) => slot,
+            (None, Some(slot)) => {
+                into.tasks[slot].task = task;
+                Some(slot)
+            }
+            (None, None) => {
+                let Ok(cpu_ns) = clock::read(clock::of_process(pid)) else { return };
+                entry.cpu_ns = cpu_ns;
+                into.tasks.push(reading(task, cpu_ns));
+                Some(into.tasks.len() - 1)
+            }
+        };
+        if let Some(slot) = slot {
+            entry.cpu_ns = into.tasks[slot].cpu_ns;
+            self.read_sizes(&mut entry, &stat, &mut into.tasks[slot]);
+        }
+        entry.kernel = stat.kernel();
+        entry.leader_dead = stat.dead();
+        (entry.visited_ns, entry.owed) = (now_ns, false);
+        self.read_names(&mut entry, &stat, names, self.full || same.is_none(), into);
+        self.table.insert(entry);
+    }
+
+    /// Reads and parses `stat`. A kept descriptor of a former owner of the number is dropped.
+    fn stat(&mut self, pid: u32) -> io::Result<Stat> {
+        let kept = self.focus.get_mut(&pid).map(|focus| &mut focus.files);
+        let had = kept.is_some();
+        let first = self.reader.process(pid, Which::Stat, kept).map(Stat::parse);
+        let parsed = match first {
+            Err(error) if had && is_gone(&error) => {
+                self.focus.insert(pid, Focus::default());
+                self.reader.process(pid, Which::Stat, None).map(Stat::parse)
+            }
+            answer => answer,
+        };
+        parsed?.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The number is another's now, or nobody's.
+    fn forget(&mut self, pid: u32, into: &mut Observation) {
+        if let Some(entry) = self.table.remove(pid)
+            && entry.live()
+        {
+            into.gone.push(entry.task);
+            if let Some(focus) = self.focus.get_mut(&pid) {
+                *focus = Focus::default();
+            }
+        }
+    }
+
+    /// `stat` could not be read: the process has ended, or is hidden from us.
+    fn unreadable(&mut self, pid: u32, error: &io::Error, now_ns: u64, into: &mut Observation) {
+        let exists = clock::read(clock::of_process(pid)).is_ok();
+        if !exists {
+            self.forget(pid, into);
+            self.focus.remove(&pid);
+        } else if is_gone(error) || is_denied(error) {
+            self.forget(pid, into);
+            let task = TaskId { pid, tid: 0, start: 0 };
+            let entry = Entry { standing: Standing::Hidden, ..Entry::new(task, now_ns) };
+            self.table.insert(entry);
+        }
+        // Anything else (no descriptors, no memory) says nothing about the process.
+    }
+
+    /// Threads, memory and storage. What cannot be read is absent.
+    fn read_sizes(&mut self, entry: &mut Entry, stat: &Stat, reading: &mut TaskReading) {
+        reading.threads = stat.threads;
+        reading.present = reading.present.with(Fields::THREADS);
+        if stat.kernel() {
+            return;
+        }
+        let pid = entry.task.pid;
+        let mut kept = self.focus.get_mut(&pid).map(|focus| &mut focus.files);
+        let text = self.reader.process(pid, Which::Statm, kept.as_deref_mut());
+        if let Some(pages) = text.ok().and_then(files::resident_pages) {
+            reading.rss_bytes = pages * self.page;
+            reading.present = reading.present.with(Fields::MEMORY);
+        }
+        if entry.io_denied {
+            return;
+        }
+        match self.reader.process(pid, Which::Io, kept) {
+            Ok(text) => {
+                if let Some((read, written)) = files::storage_bytes(text) {
+                    (reading.read_bytes, reading.write_bytes) = (read, written);
+                    reading.present = reading.present.with(Fields::IO);
+                }
+            }
+            Err(error) => entry.io_denied = is_denied(&error),
+        }
+    }
+
+    /// Tells the names if they are new or have changed.
+    fn read_names(
+        &mut self,
+        entry: &mut Entry,
+        stat: &Stat,
+        names: bool,
+        new: bool,
+        into: &mut Observation,
+    ) {
+        let pid = entry.task.pid;
+        let renamed = std::mem::take(&mut entry.renamed);
+        // Kernel workers are renamed with each job and never move: told once.
+        if stat.kernel() && !new {
+            return;
+        }
+        let kept = self.focus.get_mut(&pid).map(|focus| &mut focus.files);
+        let text = self.reader.process(pid, Which::Cgroup, kept).ok();
+        let cgroup = text.map(|text| {
+            self.cgroup.clear();
+            self.cgroup.extend_from_slice(text);
+            self.cgroup.as_slice()
+        });
+        let known = (stat.name, stat.parent, stat.session, stat.code);
+        let fingerprint = hash(&(known, cgroup));
+        let mut changed = new || renamed || fingerprint != entry.fingerprint;
+        entry.fingerprint = fingerprint;
+        if !changed && !names {
+            return;
+        }
+        let threads =
+            info::thread_names(&mut self.reader, &mut self.lister, &mut self.numbers, pid, stat);
+        let threads_named = hash(&threads);
+        changed |= threads_named != entry.threads_named;
+        entry.threads_named = threads_named;
+        if changed {
+            into.infos.push(info::read(&mut self.reader, entry.task, stat, cgroup, threads));
+        }
+    }
+
+    /// Reads the threads of those in focus; who is asked for and not there is gone.
+    fn read_focus(
+        &mut self,
+        request: &ObserveRequest,
+        known: usize,
+        now_ns: u64,
+        into: &mut Observation,
+    ) {
+        let told: BTreeSet<TaskId> = into.gone.iter().copied().collect();
+        let kept: usize = self.focus.values().map(Focus::kept).sum();
+        let mut spare_files = self.files.saturating_sub(kept);
+        for task in request.focus.iter().filter(|task| task.tid == 0) {
+            let entry = self.table.get_mut(task.pid).filter(|entry| entry.task == *task);
+            let Some(entry) = entry.filter(|entry| entry.live()) else {
+                if !told.contains(task) {
+                    into.gone.push(*task);
+                }
+                self.focus.remove(&task.pid);
+                continue;
+            };
+            let Some(focus) = self.focus.get_mut(&task.pid) else { continue };
+            let mut tools = Tools {
+                reader: &mut self.reader,
+                lister: &mut self.lister,
+                numbers: &mut self.numbers,
+                spare_files: &mut spare_files,
+                tickless: &self.host.tickless,
+            };
+            let Ok(delays) = focus.read(task.pid, now_ns, &mut tools) else { continue };
+            entry.delay_ns = delays.run_delay_ns;
+            let (sorted, new) = into.tasks.split_at_mut(known);
+            let slot = match sorted.binary_search_by_key(&task.pid, |reading| reading.task.pid) {
+                Ok(slot) => Some(&mut sorted[slot]),
+                Err(_) => new.iter_mut().find(|reading| reading.task == *task),
+            };
+            if let Some(reading) = slot {
+                reading.run_delay_ns = delays.run_delay_ns;
+                reading.runnable = delays.runnable;
+                reading.starved = delays.starved;
+                reading.present = reading.present.with(Fields::DELAY);
+            }
+        }
+    }
+}
+
+fn reading(task: TaskId, cpu_ns: u64) -> TaskReading {
+    TaskReading { task, cpu_ns, present: Fields::CPU, ..TaskReading::default() }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A quarter of the descriptors this process may have; the rest is the host's.
+fn spare_files() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the answer and outlives the call.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => usize::try_from(limit.rlim_cur / 4).unwrap_or(MOST_FILES).min(MOST_FILES),
+        _ => 0,
+    }
+}
