@@ -30,10 +30,13 @@ pub use summary::Summary;
 pub use verdict::{PhaseResult, Verdict};
 
 /// Arrivals per second. Often enough for a 99.9th percentile of a few seconds to mean something.
-const RATE: u32 = 1000;
+const RATE: u32 = 2000;
 /// CPU time of one request in microseconds. With [`RATE`] the service needs a tenth of a CPU,
-/// much less than its fair share: what it suffers is waiting, not overload.
-const WORK_US: u64 = 100;
+/// half of its fair share among the default hogs: what it suffers is waiting, not overload.
+const WORK_US: u64 = 50;
+/// Hogs per CPU unless told otherwise. The scheduler then has a queue on every CPU, however many
+/// there are; one hog per CPU could often be dodged.
+const HOGS_PER_CPU: usize = 4;
 
 /// Arguments of `outrigger demo`.
 #[derive(clap::Args, Clone, Debug)]
@@ -47,9 +50,9 @@ pub struct Args {
     /// Print the result as JSON on standard output (progress goes to standard error).
     #[arg(long)]
     pub json: bool,
-    /// Number of CPU hogs.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub hogs: u32,
+    /// Number of CPU hogs [default: 4 for each CPU].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub hogs: Option<u32>,
     /// Start each hog in a session (and so an autogroup) of its own.
     #[arg(long)]
     pub own_sessions: bool,
@@ -59,6 +62,13 @@ pub struct Args {
     /// CPU time of one request in microseconds.
     #[arg(long, default_value_t = WORK_US, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub work_us: u64,
+}
+
+impl Args {
+    /// How many hogs on so many CPUs.
+    fn hogs_on(&self, cpus: usize) -> u32 {
+        self.hogs.unwrap_or_else(|| (HOGS_PER_CPU * cpus).try_into().unwrap_or(u32::MAX))
+    }
 }
 
 /// Runs the demo with `governor` and prints the result to standard output.

@@ -53,11 +53,11 @@ pub struct Measurement {
 
 /// Everything found so far.
 struct Experiment<'a> {
-    args: &'a Args,
     governor: &'a dyn Governor,
     live: &'a mut Live,
     stage: Stage,
     machine: Machine,
+    setup: Setup,
     measurements: Vec<Measurement>,
     decisions: Vec<Decision>,
     differences: Vec<Difference>,
@@ -87,14 +87,15 @@ impl Phase {
 pub(super) fn run(args: &Args, governor: &dyn Governor, live: &mut Live) -> Result<Report, Error> {
     let before = Snapshot::take(&[std::process::id()]);
     let machine = Machine::read();
-    live.opening(args, &machine);
+    let setup = Setup::of(args, &machine);
+    live.opening(&setup, &machine);
     let stage = Stage::set(args)?;
     let mut experiment = Experiment {
-        args,
         governor,
         live,
         stage,
         machine,
+        setup,
         measurements: Vec::new(),
         decisions: Vec::new(),
         differences: Vec::new(),
@@ -111,10 +112,10 @@ pub(super) fn run(args: &Args, governor: &dyn Governor, live: &mut Live) -> Resu
 
 impl Experiment<'_> {
     fn phase(&mut self, phase: Phase, round: u32) -> Result<(), Error> {
-        self.live.phase(phase, round, self.args.rounds);
+        self.live.phase(phase, round, self.setup.rounds);
         if phase != Phase::Alone {
-            let session = if self.args.own_sessions { Session::Own } else { Session::Shared };
-            self.stage.release_hogs(self.args.hogs, session)?;
+            let session = if self.setup.own_sessions { Session::Own } else { Session::Shared };
+            self.stage.release_hogs(self.setup.hogs, session)?;
         }
         self.pause(SETTLE)?;
         let measured = match phase {
@@ -171,7 +172,7 @@ impl Experiment<'_> {
         round: u32,
         mut governed: Option<&mut dyn Governed>,
     ) -> Result<Measurement, Error> {
-        let length = Duration::from_secs(self.args.seconds);
+        let length = Duration::from_secs(self.setup.seconds);
         self.stage.begin()?;
         let before = self.stage.usage()?;
         let begun = Instant::now();
@@ -184,7 +185,7 @@ impl Experiment<'_> {
             let second = begun.elapsed().as_secs();
             if second > shown {
                 shown = second;
-                self.live.second(second, self.args.seconds, &self.stage.peek()?);
+                self.live.second(second, self.setup.seconds, &self.stage.peek()?);
             }
         }
         let after = self.stage.usage()?;
@@ -226,7 +227,7 @@ impl Experiment<'_> {
             restored: self.differences.is_empty(),
             differences: self.differences,
             machine: self.machine,
-            setup: Setup::of(self.args),
+            setup: self.setup,
             rounds: self.measurements,
         }
     }

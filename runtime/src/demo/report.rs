@@ -61,9 +61,10 @@ pub struct Live {
 // === impl Setup ===
 
 impl Setup {
-    /// From the command line.
-    pub fn of(args: &Args) -> Self {
-        let Args { seconds, rounds, rate, work_us, hogs, own_sessions, .. } = *args;
+    /// From the command line and what it leaves to the machine.
+    pub fn of(args: &Args, machine: &Machine) -> Self {
+        let Args { seconds, rounds, rate, work_us, own_sessions, .. } = *args;
+        let hogs = args.hogs_on(machine.cpus);
         Self { seconds, rounds, rate, work_us, hogs, own_sessions }
     }
 }
@@ -72,8 +73,8 @@ impl Setup {
 
 impl Live {
     /// Before anything else.
-    pub fn opening(&mut self, args: &Args, machine: &Machine) {
-        let Args { rate, work_us, hogs, rounds, seconds, .. } = *args;
+    pub fn opening(&mut self, setup: &Setup, machine: &Machine) {
+        let Setup { rate, work_us, hogs, rounds, seconds, .. } = *setup;
         self.line(&format!(
             "A service of {rate} requests/s, {work_us} us of CPU each, and {hogs} CPU hogs on {} CPUs; \
              {rounds} rounds of three phases of {seconds} s.",

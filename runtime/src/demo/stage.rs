@@ -12,6 +12,7 @@ use super::machine::cpu_time;
 use super::role::{Role, Session};
 use super::summary::Summary;
 use super::{Args, Error, Targets};
+use crate::paths::Surroundings;
 
 /// A private directory, removed with everything in it when dropped.
 #[derive(Debug)]
@@ -206,8 +207,17 @@ impl Usage {
 // === impl Directory ===
 
 impl Directory {
+    /// Beside the state of real sidecars, on a tmpfs where there is one: the journal that the
+    /// demo's sidecar keeps in it is not for a disk. Else in the temporary directory.
     fn create() -> Result<Self, Error> {
-        let path = std::env::temp_dir().join(format!("outrigger-demo-{}", std::process::id()));
+        let name = format!("outrigger-demo-{}", std::process::id());
+        let state = Surroundings::of_process().state_dir();
+        if let Some(beside) = state.parent().map(|parent| parent.join(&name))
+            && DirBuilder::new().mode(0o700).create(&beside).is_ok()
+        {
+            return Ok(Self(beside));
+        }
+        let path = std::env::temp_dir().join(name);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => Ok(Self(path)),
             Err(source) => Err(Error::Directory { path: path.display().to_string(), source }),

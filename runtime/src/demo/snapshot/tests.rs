@@ -36,7 +36,7 @@ impl Group {
         match fs::create_dir(&path) {
             Ok(()) => Some(Self(path)),
             Err(error) => {
-                eprintln!("skipped: cannot create {}: {error}", path.display());
+                eprintln!("SKIPPED: cannot create {}: {error}", path.display());
                 None
             }
         }
@@ -108,7 +108,7 @@ fn affinity_is_seen() {
     let before = look(&[pid], "affinity");
     let allowed = before.tasks().process(pid).unwrap().get("affinity").unwrap();
     if allowed.parse::<u32>().is_ok() {
-        eprintln!("skipped: only one CPU may be used here");
+        eprintln!("SKIPPED: only one CPU may be used here");
         return;
     }
     let first: usize = allowed.split(['-', ',']).next().unwrap().parse().unwrap();
