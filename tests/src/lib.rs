@@ -1,1 +1,20 @@
+//! Fixtures of the end-to-end tests: real processes, real cgroups, the built program.
+//!
+//! Everything here cleans up after itself, also when a test panics. The tests judge by what the
+//! kernel says ([`Snapshot`], CPU times) and by what the command line prints; they know nothing
+//! of the inside.
 
+mod group;
+mod hogs;
+mod mutation;
+mod outrigger;
+mod requirement;
+mod wait;
+
+pub use ::outrigger::demo::snapshot::{Difference, Snapshot};
+pub use group::{Group, hierarchy};
+pub use hogs::{Hogs, Plan};
+pub use mutation::Mutation;
+pub use outrigger::{Outrigger, Start, program};
+pub use requirement::{cgroup1, root};
+pub use wait::{until, until_some};

@@ -1,0 +1,58 @@
+//! Faults that a build with the feature `mutations` of the runtime can be told to have. Each
+//! end-to-end test has one that turns it red: a test that cannot fail proves nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A fault, by the value of `OUTRIGGER_TEST_MUTATION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// The enforcer pretends to act.
+    EnforcerNoop,
+    /// Nothing is put back at the end, neither by the sidecar nor by the keeper.
+    SkipUndo,
+    /// The weight goes on the hogs' own cgroup, not on the lever.
+    LeafOnly,
+}
+
+impl Mutation {
+    /// The environment variable.
+    pub const VARIABLE: &str = "OUTRIGGER_TEST_MUTATION";
+
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::EnforcerNoop, Self::SkipUndo, Self::LeafOnly];
+
+    /// The value of the variable.
+    pub const fn value(self) -> &'static str {
+        match self {
+            Self::EnforcerNoop => "enforcer-noop",
+            Self::SkipUndo => "skip-undo",
+            Self::LeafOnly => "leaf-only",
+        }
+    }
+
+    /// Runs a test with this fault and fails if the test does not.
+    ///
+    /// The test gets the fault to give to [`Start::mutated`](crate::Start::mutated), or `None`
+    /// when it runs for its own sake.
+    ///
+    /// # Panics
+    /// When the test stayed green.
+    pub fn turns_red(self, test: impl FnOnce(Option<Self>)) {
+        eprintln!("--- with {}, a failure is expected:", self.value());
+        let outcome = catch_unwind(AssertUnwindSafe(|| test(Some(self))));
+        assert!(outcome.is_err(), "the test stayed green with {}", self.value());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_stays_green_is_noticed() {
+        Mutation::SkipUndo.turns_red(|mutation| assert_eq!(mutation, None));
+
+        let green = catch_unwind(|| Mutation::SkipUndo.turns_red(|_| ()));
+        assert!(green.is_err());
+    }
+}

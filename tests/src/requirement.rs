@@ -1,0 +1,42 @@
+//! What a test needs of the machine. Where it is missing the test says `SKIPPED:` and why, and
+//! continuous integration, where nothing may be missing, fails on that word.
+//!
+//! ```no_run
+//! # fn test() {
+//! if !(outrigger_tests::root() && outrigger_tests::cgroup1("cpu")) {
+//!     return;
+//! }
+//! # }
+//! ```
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+/// Whether we are root; prints why the test is skipped if not.
+pub fn root() -> bool {
+    // SAFETY: geteuid touches no memory and cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        eprintln!("SKIPPED: needs root");
+    }
+    root
+}
+
+/// Whether the v1 hierarchy of `controller` can be written; prints why the test is skipped if not.
+pub fn cgroup1(controller: &str) -> bool {
+    let Some(mount) = super::hierarchy(controller) else {
+        eprintln!("SKIPPED: no cgroup v1 hierarchy of {controller} is mounted");
+        return false;
+    };
+    writable(&mount.join("cgroup.procs"))
+}
+
+fn writable(file: &Path) -> bool {
+    match OpenOptions::new().write(true).open(file) {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("SKIPPED: cannot write {}: {error}", file.display());
+            false
+        }
+    }
+}
