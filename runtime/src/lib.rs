@@ -1,5 +1,6 @@
 //! Outrigger keeps an application fast when something beside it goes wild.
 
+pub mod backend;
 pub mod config;
 pub mod demo;
 pub mod flow;

@@ -11,15 +11,14 @@ mod expression;
 mod file;
 mod given;
 mod layers;
-mod plugins;
 mod problem;
 mod shape;
 mod show;
 
+pub use crate::backend::PluginsConfig;
 pub use expression::{ExpressionError, selector};
 pub use given::Given;
 pub use layers::{Loaded, Sources, load};
-pub use plugins::PluginsConfig;
 pub use problem::{ConfigError, Problem};
 pub use shape::{FORMATS, LEVELS};
 pub use show::{json, text};

@@ -1,0 +1,190 @@
+//! A backend the host holds: its lane, its health, what it may do, and the calls into it.
+//!
+//! Whoever calls says what it wants and waits; which thread runs it, how long it may take, whether
+//! the plugin is quarantined and whether its answer makes sense is decided here.
+
+use super::call::{Call, CallError};
+use super::callbacks::monotonic_ns;
+use super::health::{Event, Health, State};
+use super::lane::{Lane, OnLate};
+use super::load::About;
+use super::locate::Place;
+use super::negotiate::Offer;
+use super::{deadline, vet};
+use outrigger_sdk::undo::Journalled;
+use outrigger_sdk::{
+    Backend, Capability, ContextNode, Desired, Error, Observation, ObserveRequest, Permit,
+    PreparedOperation, SurveyRequest, TaskId, Timer, TimerFacts,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Plugins of this project. Found in one of the usual places, they may do all they can.
+const OURS: [&str; 11] = [
+    "exec",
+    "fallback",
+    "linux-bpf",
+    "linux-cgroup1",
+    "linux-cgroup2",
+    "linux-proc",
+    "linux-resctrl",
+    "linux-systemd",
+    "macos",
+    "nvml",
+    "windows",
+];
+
+/// Whose a plugin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// Built with this program: granted everything.
+    Ours,
+    /// Somebody else's: may read, and change what the configuration grants it.
+    Foreign,
+}
+
+impl Trust {
+    /// Whose a plugin of this name in this kind of place is. Its file's ownership was checked.
+    pub fn of(name: &str, place: Place) -> Self {
+        let ours = place != Place::Given && OURS.contains(&name);
+        if ours { Self::Ours } else { Self::Foreign }
+    }
+}
+
+/// A backend the host holds.
+#[derive(Debug)]
+pub struct Plugin {
+    pub(super) about: About,
+    pub(super) trust: Trust,
+    pub(super) lane: Lane,
+    pub(super) health: Arc<Health>,
+    pub(super) offers: Vec<Offer>,
+    pub(super) mounts: Arc<[PathBuf]>,
+}
+
+impl Plugin {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        self.lane.name()
+    }
+    /// What is known of it.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+    /// Whose it is.
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+    /// How it is doing.
+    pub fn state(&self) -> State {
+        self.health.state()
+    }
+    /// Whether it is out of quarantine.
+    pub fn is_trusted(&self) -> bool {
+        self.health.is_trusted()
+    }
+    /// Whether it may be asked now: out of quarantine, or due for the call that decides.
+    pub fn admits_calls(&self) -> bool {
+        self.health.is_trusted() || self.health.admits(monotonic_ns())
+    }
+    /// What it can and may do here.
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+    /// What it can and may do about one capability.
+    pub fn offer(&self, capability: Capability) -> Option<&Offer> {
+        self.offers.iter().find(|offer| offer.capability == capability)
+    }
+
+    /// Reads one sweep. `into` is a buffer to be reused; it comes back filled, or is lost with a
+    /// call that is late.
+    pub fn observe(&self, request: ObserveRequest, mut into: Observation) -> Call<Observation> {
+        self.start("observe", deadline::OBSERVE, None, move |backend| {
+            into.clear();
+            backend.observe(&request, &mut into).map(|()| into)
+        })
+    }
+
+    /// Reads a part of the tree of contexts.
+    pub fn survey(&self, request: SurveyRequest) -> Call<Vec<ContextNode>> {
+        self.start("survey", deadline::SURVEY, None, move |backend| backend.survey(&request))
+    }
+
+    /// Asks what would have to be written. The answer has been looked at (`vet`): what comes back
+    /// may be journalled.
+    pub fn prepare(&self, desired: Desired) -> Call<Vec<PreparedOperation>> {
+        for setting in &desired.settings {
+            if self.offer(setting.knob).is_some_and(|offer| !offer.granted) {
+                return self.refused(CallError::NotGranted {
+                    plugin: self.name().clone(),
+                    capability: setting.knob,
+                });
+            }
+        }
+        let mounts = self.mounts.clone();
+        self.start("prepare", deadline::PREPARE, None, move |backend| {
+            let prepared = backend.prepare(&desired)?;
+            vet::answer(&desired, &prepared, &mounts)?;
+            Ok(prepared)
+        })
+    }
+
+    /// Writes what was journalled, and answers the value read back.
+    ///
+    /// After a missed deadline the knob is in doubt until `on_late` is called with what the write
+    /// did after all, or why nobody will ever know.
+    pub fn commit(
+        &self,
+        journalled: Arc<Journalled>,
+        on_late: impl FnOnce(Result<String, Error>) + Send + 'static,
+    ) -> Call<String> {
+        let name = self.name().clone();
+        let told: OnLate<Result<String, Error>> = Box::new(move |result, took| {
+            tracing::warn!(plugin = %name, took_ms = took.as_millis() as u64, "a late write came back");
+            on_late(result.unwrap_or_else(|reason| {
+                Err(Error::new(outrigger_sdk::ErrorCode::PANIC, "commit", reason))
+            }));
+        });
+        self.start("commit", deadline::COMMIT, Some(told), move |backend| {
+            backend.commit(Permit::from(&*journalled))
+        })
+    }
+
+    /// Reads a clock, ns.
+    pub fn timer(&self, timer: Timer, task: TaskId) -> Call<u64> {
+        self.start("timer", deadline::TIMER, None, move |backend| backend.timer(timer, task))
+    }
+
+    /// What a clock is worth here.
+    pub fn timer_facts(&self, timer: Timer) -> Call<TimerFacts> {
+        self.start("timer_facts", deadline::TIMER, None, move |backend| backend.timer_facts(timer))
+    }
+
+    fn refused<T: Send + 'static>(&self, error: CallError) -> Call<T> {
+        Call { pending: Err(error), health: self.health.clone() }
+    }
+
+    fn start<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        deadline: std::time::Duration,
+        on_late: Option<OnLate<Result<T, Error>>>,
+        call: impl FnOnce(&mut dyn Backend) -> Result<T, Error> + Send + 'static,
+    ) -> Call<T> {
+        if !self.admits_calls() {
+            let State::Quarantined { reason, .. } = self.state() else {
+                unreachable!("only a quarantine keeps calls away")
+            };
+            return self.refused(CallError::Quarantined { plugin: self.name().clone(), reason });
+        }
+        let health = self.health.clone();
+        let noted = move |backend: &mut dyn Backend| {
+            let result = call(backend);
+            health.event(Event::of(&result), monotonic_ns());
+            result
+        };
+        let pending = self.lane.submit(step, deadline, noted, on_late).map_err(CallError::from);
+        Call { pending, health: self.health.clone() }
+    }
+}
