@@ -2,8 +2,8 @@
 //!
 //! The two are one knob in the kernel. Setting `cpu.idle` rewrites the shares to 3 and refuses
 //! (EINVAL) to write them; clearing it leaves 1024, whatever was there before. So idle is cleared
-//! before the shares are written; and before idle is set the shares are brought to 1024, with an
-//! operation of its own, so that undoing both in reverse ends at the shares that were there.
+//! before the shares are written. That the shares come back when idle is undone is the journal's
+//! doing: it writes them down beside every change of idle.
 
 use crate::draft::Draft;
 use crate::error::range;
@@ -94,8 +94,6 @@ pub fn prepare(group: &Group, weight: Option<i64>, idle: Option<i64>, draft: &mu
             if let Err(error) = can_idle(group) {
                 draft.refuse(Capability::CPU_IDLE, error);
             } else if !idle_now {
-                let default = DEFAULT_SHARES.to_string();
-                draft.file(Capability::CPU_IDLE, group, SHARES, &now.to_string(), &default);
                 draft.file(Capability::CPU_IDLE, group, IDLE, "0", "1");
             }
         }

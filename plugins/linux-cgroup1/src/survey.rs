@@ -2,7 +2,7 @@
 
 use crate::group::Group;
 use crate::mounts::Space;
-use crate::place::{OUR_PREFIX, Places};
+use crate::place::{OUR_PREFIX, Place, Places, check_name};
 use crate::{owner, prepare, quota, share};
 use outrigger_sdk::{ContextId, ContextNode, Error, ErrorCode, SurveyRequest};
 use std::collections::{HashSet, VecDeque};
@@ -63,6 +63,9 @@ pub fn survey(
     Ok(nodes)
 }
 
-fn is_ours(path: &str, place: &crate::place::Place, ours: &HashSet<String>) -> bool {
-    ours.iter().any(|name| place.path(name) == path) || path.starts_with(&place.path(OUR_PREFIX))
+/// A context we made, or one that bears a name only we give.
+fn is_ours(path: &str, place: &Place, ours: &HashSet<String>) -> bool {
+    let above = place.path("");
+    let name = path.strip_prefix(above.as_str()).filter(|name| check_name(name).is_ok());
+    name.is_some_and(|name| ours.contains(name) || name.starts_with(OUR_PREFIX))
 }
