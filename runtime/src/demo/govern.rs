@@ -1,6 +1,7 @@
 //! The sidecar, as the demo starts and stops it: another process with a policy file, asked over
 //! its control socket what it decided.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -32,8 +33,11 @@ pub struct Targets {
 /// What was done and why, in one sentence and in full.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
-    /// In which round, from 1.
+    /// In which round, from 1; the demo fills it in.
     pub round: u32,
+    /// Number of the action. It is reported once when it is done, and again, with the same
+    /// number, when its effect has been measured.
+    pub seq: u64,
     /// For people.
     pub text: String,
     /// As the governor reported it.
@@ -52,7 +56,7 @@ pub trait Governor {
 
 /// A governor at work. Dropping it ends the work too.
 pub trait Governed {
-    /// Decisions since the last call.
+    /// Decisions that are new, or told differently, since the last call.
     fn decisions(&mut self) -> Vec<Decision>;
 
     /// Ends the work; everything has been put back on return.
@@ -71,7 +75,7 @@ pub struct Sidecar;
 struct Running {
     role: Option<Role>,
     socket: PathBuf,
-    seen: u64,
+    seen: BTreeMap<u64, String>,
 }
 
 // === impl Targets ===
@@ -80,17 +84,6 @@ impl Targets {
     /// Every process of the demo that somebody could have changed.
     pub fn everybody(&self) -> Vec<u32> {
         self.protected.iter().chain(&self.best_effort).copied().collect()
-    }
-}
-
-// === impl Decision ===
-
-impl Decision {
-    /// The same, with the round it belongs to.
-    #[must_use]
-    pub fn in_round(mut self, round: u32) -> Self {
-        self.round = round;
-        self
     }
 }
 
@@ -105,7 +98,7 @@ impl Governor for Sidecar {
         let mut command = Role::command("daemon", ["--config".into(), file.into()]);
         // If the demo dies, the sidecar is asked to restore, not killed.
         let role = Role::start("outrigger daemon", &mut command, Session::Shared, libc::SIGTERM)?;
-        Ok(Box::new(Running { role: Some(role), socket, seen: 0 }))
+        Ok(Box::new(Running { role: Some(role), socket, seen: BTreeMap::new() }))
     }
 }
 
@@ -130,9 +123,11 @@ impl Governed for Running {
         let mut fresh = Vec::new();
         for event in answer.as_array().into_iter().flatten() {
             let seq = event["seq"].as_u64().unwrap_or_default();
-            if seq > self.seen {
-                self.seen = seq;
-                fresh.push(Decision { round: 0, text: sentence(event), detail: event.clone() });
+            let text = event["sentence"].as_str().unwrap_or_default();
+            if self.seen.get(&seq).is_none_or(|told| told != text) {
+                self.seen.insert(seq, text.to_owned());
+                let text = text.to_owned();
+                fresh.push(Decision { round: 0, seq, text, detail: event.clone() });
             }
         }
         fresh
@@ -157,25 +152,78 @@ fn get(socket: &Path, path: &str) -> io::Result<Value> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
     Ok(serde_json::from_str(body)?)
 }
 
-/// An activity in one line: `hogs: weight, tier 0 to 3 by background; service waited ...`.
-fn sentence(event: &Value) -> String {
-    let text = |key: &str| event[key].as_str().unwrap_or_default();
-    let mut line = format!("{}: {}", text("workload"), text("kind"));
-    for (key, word) in [("rule", "by"), ("lever", "with")] {
-        if !text(key).is_empty() {
-            line.push_str(&format!(" {word} {}", text(key)));
-        }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Answers each request with the next of `bodies`.
+    fn serve(listener: UnixListener, bodies: Vec<Value>) -> thread::JoinHandle<()> {
+        thread::spawn(move || {
+            for body in bodies {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 256];
+                let count = stream.read(&mut request).unwrap();
+                assert!(request[..count].starts_with(b"GET /v1/events HTTP/1.0\r\n"));
+                write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}").unwrap();
+            }
+        })
     }
-    for reason in event["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        line.push_str("; ");
-        line.push_str(reason);
+
+    #[test]
+    fn a_decision_is_told_once_and_again_with_its_effect() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let done = serde_json::json!([{"seq": 1, "sentence": "placed"}]);
+        let measured = serde_json::json!([{"seq": 1, "sentence": "placed; it helped"}]);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = serve(listener, vec![done.clone(), done, measured]);
+        let mut running = Running { role: None, socket, seen: BTreeMap::new() };
+
+        let told: Vec<Vec<String>> = (0..3)
+            .map(|_| running.decisions().into_iter().map(|decision| decision.text).collect())
+            .collect();
+
+        assert_eq!(told, [vec!["placed"], vec![], vec!["placed; it helped"]]);
+        server.join().unwrap();
     }
-    line
+
+    #[test]
+    fn a_sidecar_that_does_not_answer_has_decided_nothing() {
+        let socket = PathBuf::from("/nonexistent/control.sock");
+
+        assert!(Running { role: None, socket, seen: BTreeMap::new() }.decisions().is_empty());
+    }
+
+    #[test]
+    fn the_policy_is_valid_and_names_the_targets() {
+        let targets = Targets {
+            protected: vec![10, 11],
+            best_effort: vec![20, 21],
+            directory: PathBuf::from("/run/with \"quotes\""),
+        };
+
+        let text = policy(&targets, &targets.directory.join("control.sock"));
+
+        let mut file: toml::Table = text.parse().unwrap();
+        let socket = file["control"]["socket"].as_str().unwrap();
+        assert_eq!(socket, "/run/with \"quotes\"/control.sock");
+        ["state", "control"].iter().for_each(|key| drop(file.remove(*key)));
+        let policy: crate::policy::Policy = file.try_into().unwrap();
+        let pids: Vec<&[u32]> = policy.workloads.iter().map(|w| &*w.selectors[0].pid).collect();
+        assert_eq!(pids, [&[10, 11], &[20, 21]]);
+        assert!(policy.workloads[0].class.unwrap().is_protected());
+        assert!(policy.workloads[1].class.unwrap().is_best_effort());
+    }
 }

@@ -157,12 +157,17 @@ impl Experiment<'_> {
 
     /// Shows and keeps new decisions; returns how many there were.
     fn listen(&mut self, governed: &mut dyn Governed, round: u32) -> usize {
-        let decisions = governed.decisions();
-        for decision in &decisions {
-            self.live.decided(decision);
+        let fresh = governed.decisions();
+        let count = fresh.len();
+        for decision in fresh {
+            self.live.decided(&decision);
+            let decision = Decision { round, ..decision };
+            let told = |known: &&mut Decision| (known.round, known.seq) == (round, decision.seq);
+            match self.decisions.iter_mut().find(told) {
+                Some(known) => *known = decision,
+                None => self.decisions.push(decision),
+            }
         }
-        let count = decisions.len();
-        self.decisions.extend(decisions.into_iter().map(|decision| decision.in_round(round)));
         count
     }
 

@@ -29,17 +29,17 @@ pub struct Spread {
 pub struct PhaseResult {
     /// Which phase.
     pub name: Phase,
-    /// Medians over the rounds, in microseconds, and smallest and largest.
+    /// Median latency in microseconds; the median of it over the rounds.
     pub p50_us: f64,
-    #[allow(missing_docs)]
+    /// Smallest and largest of it over the rounds.
     pub p50_us_spread: [f64; 2],
-    #[allow(missing_docs)]
+    /// 99th percentile likewise.
     pub p99_us: f64,
-    #[allow(missing_docs)]
+    /// Smallest and largest of it.
     pub p99_us_spread: [f64; 2],
-    #[allow(missing_docs)]
+    /// 99.9th percentile likewise.
     pub p999_us: f64,
-    #[allow(missing_docs)]
+    /// Smallest and largest of it.
     pub p999_us_spread: [f64; 2],
     /// Median 99th percentile over that of the phase "alone".
     pub p99_ratio: f64,
