@@ -1,11 +1,13 @@
 //! Outrigger keeps an application fast when something beside it goes wild.
 
 pub mod backend;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod flow;
 pub mod monitor;
 pub mod paths;
 pub mod policy;
+pub mod sensor;
 pub mod steward;
 pub mod telemetry;

@@ -5,13 +5,12 @@
 //! tick. It decides nothing, keeps no history, and never blocks on the stages behind it. What to
 //! look at more closely it reads from [`Demand`].
 
-use crate::backend::deadline::OBSERVE;
-use crate::backend::lane::Lane;
+use crate::backend::{Plugin, Registry};
 use crate::clock;
 use crate::flow::demand::Demand;
 use crate::flow::edge::Edge;
 use crate::flow::message::{Provenance, Sweep};
-use outrigger_sdk::{Backend, ContextId, Error, Observation, ObserveRequest, TaskId};
+use outrigger_sdk::{Capability, ContextId, Observation, ObserveRequest, TaskId};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -20,14 +19,34 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A backend that is read, and what of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
-    /// Its lane.
-    pub lane: Lane,
+    /// Who.
+    pub plugin: Arc<Plugin>,
     /// Whether it sees processes.
     pub tasks: bool,
     /// Whether it sees contexts.
     pub contexts: bool,
+}
+
+/// Who is read: the best backend for processes and the best for contexts, each once.
+pub fn sources(registry: &Registry) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut add = |capability: Capability, tasks: bool| {
+        let Some(plugin) = registry.route(capability).and_then(|route| route.best()) else {
+            return;
+        };
+        let known = sources.iter_mut().find(|source| Arc::ptr_eq(&source.plugin, plugin));
+        match known {
+            Some(source) if tasks => source.tasks = true,
+            Some(source) => source.contexts = true,
+            None => sources.push(Source { plugin: Arc::clone(plugin), tasks, contexts: !tasks }),
+        }
+    };
+    add(Capability::OBSERVE_TASKS, true);
+    add(Capability::OBSERVE_CONTEXTS, false);
+    add(Capability::OBSERVE_PRESSURE, false);
+    sources
 }
 
 /// How sweeping goes.
@@ -168,23 +187,15 @@ impl Sweeper {
             let request = request(source, tick, full, &focus, &contexts);
             let mut buffer = self.buffers.pop().unwrap_or_default();
             buffer.clear();
-            let call = move |backend: &mut dyn Backend| -> Result<Observation, Error> {
-                backend.observe(&request, &mut buffer)?;
-                Ok(buffer)
-            };
-            match source.lane.submit("observe", OBSERVE, call, None) {
-                Ok(pending) => answers.push(pending),
-                Err(error) => failures.push(error.to_string()),
-            }
+            answers.push(source.plugin.observe(request, buffer));
         }
         let mut merged: Option<Observation> = None;
-        for pending in answers {
-            match pending.wait() {
-                Ok(Ok(observation)) => match &mut merged {
+        for answer in answers {
+            match answer.wait() {
+                Ok(observation) => match &mut merged {
                     None => merged = Some(observation),
                     Some(merged) => self.buffers.push(merge(merged, observation)),
                 },
-                Ok(Err(error)) => failures.push(error.to_string()),
                 Err(error) => failures.push(error.to_string()),
             }
         }
