@@ -3,9 +3,21 @@
 //! This crate knows no plugin and no actor: the keeper process that restores a machine after
 //! the sidecar was killed is made of it alone.
 
+#[cfg(target_os = "linux")]
+mod host;
 mod journal;
+#[cfg(target_os = "linux")]
+pub mod keeper;
 pub mod knob;
 mod operation;
+pub mod restore;
 
-pub use journal::Journalled;
+#[cfg(target_os = "linux")]
+pub use journal::Journal;
+#[cfg(target_os = "linux")]
+pub use journal::file::hold_writers;
+pub use journal::{Entry, JournalError, Journalled, Kin, Why};
 pub use operation::{Kind, Operation, Task};
+#[cfg(target_os = "linux")]
+pub use restore::restore;
+pub use restore::{Outcome, Report};

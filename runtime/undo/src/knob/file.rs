@@ -76,12 +76,6 @@ const FILES: [(&str, Form); 46] = [
     ("io.latency", Form::Devices("target=0")),
 ];
 
-/// Whether what was written to this file can never be taken back.
-#[allow(dead_code)]
-pub(crate) fn is_trigger(locator: &str) -> bool {
-    form(Path::new(locator)) == Some(Form::Trigger)
-}
-
 fn form(path: &Path) -> Option<Form> {
     let name = path.file_name()?.to_str()?;
     FILES.iter().find(|(known, _)| *known == name).map(|(_, form)| *form)

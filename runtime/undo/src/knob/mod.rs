@@ -15,15 +15,20 @@ mod file;
 #[cfg(target_os = "linux")]
 mod identity;
 #[cfg(target_os = "linux")]
-mod mounts;
+pub(crate) mod mounts;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
 mod sched;
 
+/// Control files that take a value, show none, and whose effect cannot be taken back.
+pub(crate) const TRIGGERS: [&str; 2] = ["memory.reclaim", "cgroup.kill"];
+
 pub use error::{KnobError, KnobErrorCode};
 #[cfg(target_os = "linux")]
 pub use identity::{Stat, identify, is_alive, start_time, stat, threads};
+#[cfg(target_os = "linux")]
+pub(crate) use process::autogroup_of;
 
 use crate::{Kind, Task};
 

@@ -14,7 +14,6 @@ pub(crate) struct Mount {
     v1: Option<Vec<String>>,
 }
 
-#[allow(dead_code)]
 impl Mount {
     /// Finds the hierarchy mounted at `point`.
     pub(crate) fn at(point: &Path) -> Result<Self, KnobError> {

@@ -1,0 +1,170 @@
+//! The journal's files: where they are, who may write them, and appending without ever leaving
+//! half a line behind.
+
+use super::{JournalError, Record};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// `TMPFS_MAGIC` of `linux/magic.h`.
+const TMPFS: i64 = 0x0102_1994;
+
+/// The journal of a state directory.
+pub(crate) fn journal(dir: &Path) -> PathBuf {
+    dir.join("journal")
+}
+
+/// Where a journal goes that had unreadable lines, for a person to look at.
+pub(crate) fn damaged(dir: &Path) -> PathBuf {
+    dir.join("journal.damaged")
+}
+
+/// Makes the state directory, or makes sure that nobody else can write into it.
+pub(crate) fn prepare(dir: &Path) -> Result<(), JournalError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(JournalError::io("create", dir))?;
+    let facts = fs::symlink_metadata(dir).map_err(JournalError::io("look at", dir))?;
+    // SAFETY: takes nothing.
+    let user = unsafe { libc::geteuid() };
+    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o022 != 0 {
+        return Err(JournalError::NotPrivate(dir.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether the file system forgets with the boot what the kernel forgets with the boot.
+pub(crate) fn is_tmpfs(file: &File) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: all-zero is a valid value of this plain C struct.
+    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `facts` outlives the call.
+    let answer = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut facts) };
+    // The field's type differs between C libraries.
+    #[allow(clippy::unnecessary_cast)]
+    let magic = facts.f_type as i64;
+    answer == 0 && magic == TMPFS
+}
+
+fn open_lock(dir: &Path, name: &str) -> Result<File, JournalError> {
+    let path = dir.join(name);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(JournalError::io("open", &path))
+}
+
+/// Says that this process may still change things: restoring waits until no such lock is held.
+/// A process that commits operations for the owner holds one of its own.
+///
+/// # Errors
+/// The lock file cannot be opened, or a restore is running.
+pub fn hold_writers(dir: &Path) -> Result<File, JournalError> {
+    lock(dir, "writers.lock", File::try_lock_shared)?
+        .ok_or_else(|| JournalError::Busy(dir.to_owned()))
+}
+
+/// Keeps writers away while restoring; `None` while there still are some.
+pub(crate) fn exclude_writers(dir: &Path) -> Result<Option<File>, JournalError> {
+    lock(dir, "writers.lock", File::try_lock)
+}
+
+/// Keeps other restorers away.
+pub(crate) fn exclude_restorers(dir: &Path) -> Result<File, JournalError> {
+    lock(dir, "restore.lock", File::try_lock)?.ok_or_else(|| JournalError::Busy(dir.to_owned()))
+}
+
+/// A child that was forked and has not yet called exec holds copies of all descriptors, and so
+/// of locks that were let go: a lock is taken for held only after this time.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+type TryLock = fn(&File) -> Result<(), TryLockError>;
+
+fn lock(dir: &Path, name: &str, try_lock: TryLock) -> Result<Option<File>, JournalError> {
+    let lock = open_lock(dir, name)?;
+    let started = Instant::now();
+    loop {
+        match try_lock(&lock) {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_PATIENCE => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(JournalError::io("lock", dir)(error)),
+        }
+    }
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    file: File,
+    path: PathBuf,
+}
+
+impl Appender {
+    /// Writes a whole new journal, which takes the place of an old one at once or not at all.
+    pub(crate) fn replace(
+        dir: &Path,
+        records: impl Iterator<Item = Record>,
+    ) -> Result<Self, JournalError> {
+        let (path, fresh) = (journal(dir), dir.join("journal.new"));
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&fresh)
+            .map_err(JournalError::io("create", &fresh))?;
+        file.set_len(0).map_err(JournalError::io("empty", &fresh))?;
+        let mut appender = Self { file, path: fresh.clone() };
+        let written = (|| {
+            records.into_iter().try_for_each(|record| appender.append(&record))?;
+            fs::rename(&fresh, &path).map_err(JournalError::io("rename", &fresh))
+        })();
+        if let Err(error) = written {
+            // It takes up room that the old journal may need.
+            let _ = fs::remove_file(&fresh);
+            return Err(error);
+        }
+        appender.path = path;
+        Ok(appender)
+    }
+
+    /// Opens what is there, after [`super::reader`] found it usable, cutting a torn last line.
+    pub(crate) fn reopen(dir: &Path, length: u64) -> Result<Self, JournalError> {
+        let path = journal(dir);
+        let file = OpenOptions::new()
+            .append(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(JournalError::io("open", &path))?;
+        file.set_len(length).map_err(JournalError::io("cut", &path))?;
+        Ok(Self { file, path })
+    }
+
+    /// Appends a line, or nothing.
+    pub(crate) fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        let line = record.line().map_err(|error| JournalError::Nonsense(error.to_string()))?;
+        let facts = self.file.metadata().map_err(JournalError::io("look at", &self.path))?;
+        if facts.nlink() == 0 {
+            return Err(JournalError::Vanished(self.path.clone()));
+        }
+        self.file.write_all(line.as_bytes()).map_err(|error| {
+            // Half a line would spoil the next one. If it cannot be cut either, the reader
+            // reports one line it cannot use.
+            let _ = self.file.set_len(facts.len());
+            JournalError::io("append to", &self.path)(error)
+        })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}

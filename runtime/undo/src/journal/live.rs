@@ -1,0 +1,268 @@
+//! The journal of a living sidecar.
+
+use super::entry::key;
+use super::file::{self, Appender};
+use super::{Book, Entry, JournalError, Journalled, Kin, Record, Why, reader};
+use crate::restore::{Kernel, Outcome, Report, give_back};
+use crate::{Kind, Operation, Task, host, knob};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Lines per outstanding knob, and lines in any case, before the file is written anew.
+const LINES_PER_KNOB: usize = 8;
+const LINES_AT_LEAST: usize = 4096;
+
+/// What this process has changed and not yet put back.
+///
+/// The order is: [`record`](Self::record), write, [`settle`](Self::settle). If recording fails,
+/// nothing may be written. Dropping a journal leaves its file, for the keeper.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    file: Appender,
+    book: Book,
+    lines: usize,
+    world: Kernel,
+    /// Held until this process ends or drops the journal: restorers wait for it.
+    _writers: File,
+}
+
+impl Journal {
+    /// Begins a journal in a state directory, which is made if need be, for this user only.
+    ///
+    /// # Errors
+    /// Another process uses the directory, or died and left changes: those go back first.
+    pub fn create(dir: &Path) -> Result<Self, JournalError> {
+        file::prepare(dir)?;
+        let _alone = file::exclude_restorers(dir)?;
+        if let Some(found) = reader::read(dir)?
+            && found.boot == host::boot_id()?
+        {
+            let path = dir.to_owned();
+            if knob::is_alive(found.owner) {
+                return Err(JournalError::InUse { path, owner: found.owner });
+            }
+            if found.book.len() > 0 || found.unreadable > 0 {
+                return Err(JournalError::Unfinished { path, owner: found.owner });
+            }
+        }
+        Self::begin(dir, Book::default())
+    }
+
+    /// Takes over what a dead process has changed, as it is, without putting anything back.
+    ///
+    /// # Errors
+    /// The owner is alive, or the file cannot be read.
+    pub fn adopt(dir: &Path) -> Result<Self, JournalError> {
+        file::prepare(dir)?;
+        let _alone = file::exclude_restorers(dir)?;
+        let book = match reader::read(dir)? {
+            Some(found) if found.boot == host::boot_id()? => {
+                if found.owner.pid != std::process::id() && knob::is_alive(found.owner) {
+                    return Err(JournalError::InUse { path: dir.to_owned(), owner: found.owner });
+                }
+                found.book
+            }
+            _ => Book::default(),
+        };
+        Self::begin(dir, book)
+    }
+
+    fn begin(dir: &Path, book: Book) -> Result<Self, JournalError> {
+        let _writers = file::hold_writers(dir)?;
+        let file = Appender::replace(dir, snapshot(&book)?)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            file,
+            lines: book.len(),
+            book,
+            world: Kernel::default(),
+            _writers,
+        })
+    }
+
+    /// Whether the state directory is on tmpfs. Elsewhere each record may wait for a disk, and a
+    /// journal outlives the boot (it is then recognised and dropped). Worth a warning.
+    pub fn is_on_tmpfs(&self) -> bool {
+        file::is_tmpfs(self.file.file())
+    }
+
+    /// The state directory.
+    pub fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes an operation down, before it is carried out.
+    ///
+    /// # Errors
+    /// It could not be written down; it must not be carried out.
+    pub fn record(&mut self, operation: Operation, why: &Why) -> Result<Journalled, JournalError> {
+        if operation.kind.is_about_a_task() != operation.task.is_some() {
+            return Err(JournalError::Nonsense(format!(
+                "{:?} of {:?}",
+                operation.kind, operation.task
+            )));
+        }
+        self.compact_if_worthwhile();
+        if let Some(weight) =
+            weight_beside_idle(&operation).filter(|weight| self.find(weight).is_none())
+        {
+            // The kernel rewrites the weight of a group that becomes idle, and forgets it.
+            self.announce(weight, why.clone())?;
+        }
+        let token = self.announce(operation.clone(), why.clone())?;
+        Ok(Journalled { operation, token })
+    }
+
+    /// Writes down how it went: the value read back, or the error.
+    ///
+    /// An operation whose call has not returned is not settled at all: it stays in doubt.
+    ///
+    /// # Errors
+    /// The answer could not be written down; the knob stays in doubt, and will be put back.
+    pub fn settle(
+        &mut self,
+        journalled: &Journalled,
+        result: Result<&str, &str>,
+    ) -> Result<(), JournalError> {
+        let token = journalled.token;
+        match result {
+            Ok(value) => {
+                self.append(Record::Did { token, value: value.to_owned() })?;
+                let Some(weight) = weight_beside_idle(&journalled.operation) else { return Ok(()) };
+                match self.find(&weight) {
+                    Some(token) => self.append(Record::Did { token, value: weight.before }),
+                    None => Ok(()),
+                }
+            }
+            Err(error) => {
+                self.append(Record::Failed { token, error: error.to_owned() })?;
+                self.after_failure(token)
+            }
+        }
+    }
+
+    /// A failed write may have been half done; only looking tells.
+    fn after_failure(&mut self, token: u64) -> Result<(), JournalError> {
+        let Some(entry) = self.book.of_token(token) else { return Ok(()) };
+        let (first, operation) = (entry.token, &entry.operation);
+        let current = knob::read(operation.kind, operation.task, &operation.locator);
+        // A directory that could not be made is not ours, even if one is there.
+        let not_made = operation.kind == Kind::Context && entry.left.is_empty();
+        match (current, entry.ours()) {
+            (Err(error), _) if error.is_gone() => self.append(Record::Closed { token: first }),
+            _ if not_made => self.append(Record::Closed { token: first }),
+            (Ok(value), None) if value == entry.origin() => {
+                self.append(Record::Closed { token: first })
+            }
+            (Ok(value), Some(ours)) if value == ours => self.append(Record::Did { token, value }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is not as it was found, oldest first.
+    pub fn outstanding(&self) -> impl Iterator<Item = &Entry> {
+        self.book.entries()
+    }
+
+    /// Puts some of it back, as for one workload, and forgets what is done.
+    pub fn undo(&mut self, select: impl Fn(&Entry) -> bool) -> Report {
+        let entries: Vec<&Entry> = self.book.entries().collect();
+        let mut report = give_back(&self.world, &entries, &select);
+        for item in &report.items {
+            if matches!(item.outcome, Outcome::Failed { .. }) {
+                continue;
+            }
+            if let Err(error) = self.append(Record::Closed { token: item.token }) {
+                // The next attempt finds it done.
+                report.notes.push(error.to_string());
+                break;
+            }
+        }
+        report
+    }
+
+    /// Puts everything back.
+    pub fn undo_all(&mut self) -> Report {
+        self.undo(|_| true)
+    }
+
+    /// Ends a journal and removes its file if nothing is outstanding; answers whether that was so.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn finish(self) -> Result<bool, JournalError> {
+        if self.book.len() > 0 {
+            return Ok(false);
+        }
+        let path = file::journal(&self.dir);
+        fs::remove_file(&path).map_err(JournalError::io("remove", &path))?;
+        Ok(true)
+    }
+
+    fn announce(&mut self, operation: Operation, why: Why) -> Result<u64, JournalError> {
+        let token = self.book.next_token();
+        let kin = operation.task.map(|task| kin(operation.kind, task)).unwrap_or_default();
+        let at = host::ticks_since_boot();
+        self.append(Record::Will { token, operation, why, at, kin })?;
+        Ok(token)
+    }
+
+    fn append(&mut self, record: Record) -> Result<(), JournalError> {
+        self.file.append(&record)?;
+        self.lines += 1;
+        self.book.apply(record);
+        Ok(())
+    }
+
+    fn find(&self, operation: &Operation) -> Option<u64> {
+        self.book.find(&key(operation, &Kin::default())).map(|entry| entry.token)
+    }
+
+    /// A file that cannot be written anew goes on being appended to.
+    fn compact_if_worthwhile(&mut self) {
+        if self.lines > LINES_AT_LEAST.max(self.book.len() * LINES_PER_KNOB)
+            && let Ok(records) = snapshot(&self.book)
+            && let Ok(file) = Appender::replace(&self.dir, records)
+        {
+            self.file = file;
+            self.lines = self.book.len();
+        }
+    }
+}
+
+/// A header of this process, and all that is outstanding.
+fn snapshot(book: &Book) -> Result<impl Iterator<Item = Record>, JournalError> {
+    let header = Record::Owner {
+        format: super::record::FORMAT,
+        boot: host::boot_id()?,
+        owner: host::own_task()?,
+    };
+    let kept = book.entries().map(|entry| Record::Kept { entry: entry.clone() });
+    Ok(std::iter::once(header).chain(kept))
+}
+
+/// Where a task stands; nothing if it is gone, which the write will find too.
+fn kin(kind: Kind, task: Task) -> Kin {
+    let stat = knob::stat(task.pid, 0);
+    let autogroup = match kind {
+        Kind::Autogroup => knob::autogroup_of(task.pid).ok().map(|(name, _)| name),
+        _ => None,
+    };
+    Kin {
+        session: stat.map_or(0, |stat| stat.session),
+        group: stat.map_or(0, |stat| stat.group),
+        autogroup,
+    }
+}
+
+/// For a change of `cpu.idle`: the weight of the same group, as it is now.
+fn weight_beside_idle(operation: &Operation) -> Option<Operation> {
+    let group =
+        operation.locator.strip_suffix("/cpu.idle").filter(|_| operation.kind == Kind::File)?;
+    ["cpu.shares", "cpu.weight"].iter().find_map(|name| {
+        let locator = format!("{group}/{name}");
+        let before = knob::read(Kind::File, None, &locator).ok()?;
+        Some(Operation { kind: Kind::File, task: None, locator, after: before.clone(), before })
+    })
+}

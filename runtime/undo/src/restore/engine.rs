@@ -1,0 +1,325 @@
+//! Puts knobs back, and then what inherited from them.
+//!
+//! Knobs first, newest first, each compared before it is written; what fails is tried again as
+//! long as anything else succeeds, since the kernel couples knobs (a weight cannot be written
+//! while the group is idle, a burst not below its quota). Then descendants, to a fixpoint. Then
+//! contexts, the innermost first.
+
+use super::judge::{self, Order, Verdict, are_coupled, judge};
+use super::kin::{Family, People};
+use super::world::{Person, World};
+use super::{Item, Outcome, Report};
+use crate::knob::{KnobError, KnobErrorCode};
+use crate::{Entry, Kind, Task};
+use std::collections::HashSet;
+
+/// A process that forks faster than it is swept is given up on after this many sweeps, or
+/// after [`PATIENCE_MS`].
+pub(super) const SWEEPS: usize = 200;
+pub(super) const PATIENCE_MS: u64 = 5_000;
+/// A census is not atomic: only two in a row without a find are believed.
+const CALM_SWEEPS: usize = 2;
+/// Rounds of trying again what failed because of another knob.
+const ROUNDS: usize = 4;
+
+pub(super) struct Engine<'w> {
+    pub(super) world: &'w dyn World,
+    /// All outstanding entries: who is whose ancestor does not depend on what is selected.
+    pub(super) all: Vec<&'w Entry>,
+    pub(super) selected: HashSet<u64>,
+    pub(super) report: Report,
+}
+
+/// Puts the selected ones of all outstanding entries back.
+pub fn give_back(world: &dyn World, all: &[&Entry], select: &dyn Fn(&Entry) -> bool) -> Report {
+    let selected: Vec<&Entry> = all.iter().copied().filter(|entry| select(entry)).collect();
+    let order = Order::of(selected.iter().copied());
+    let mut engine = Engine {
+        world,
+        all: all.to_vec(),
+        selected: selected.iter().map(|entry| entry.token).collect(),
+        report: Report::default(),
+    };
+    engine.knobs(&order.knobs);
+    engine.descendants();
+    engine.contexts(&order);
+    engine.report.items.sort_by_key(|item| item.token);
+    engine.report
+}
+
+impl<'w> Engine<'w> {
+    pub(super) fn tell(&mut self, entry: &Entry, outcome: Outcome) {
+        self.report.items.push(Item {
+            operation: entry.operation.clone(),
+            token: entry.token,
+            outcome,
+        });
+    }
+
+    /// All comparisons come before the first write, since a write may change what a coupled knob
+    /// reads as.
+    pub(super) fn knobs(&mut self, entries: &[&'w Entry]) {
+        let mut pending = Vec::new();
+        for entry in entries {
+            match self.compare(entry) {
+                Ok((target, current)) => pending.push((*entry, target, current)),
+                Err(outcome) => self.tell(entry, outcome),
+            }
+        }
+        let mut written: Vec<&Entry> = Vec::new();
+        for round in 1..=ROUNDS {
+            let before = pending.len();
+            for (entry, target, compared) in std::mem::take(&mut pending) {
+                let coupled = written.iter().any(|other| are_coupled(entry, other));
+                match self.put_back(entry, target, &compared, coupled) {
+                    Outcome::Failed { .. } if round < ROUNDS => {
+                        pending.push((entry, target, compared))
+                    }
+                    outcome => {
+                        written.push(entry);
+                        self.tell(entry, outcome);
+                    }
+                }
+            }
+            if pending.len() == before {
+                break;
+            }
+        }
+        for (entry, target, compared) in pending {
+            let coupled = written.iter().any(|other| are_coupled(entry, other));
+            let outcome = self.put_back(entry, target, &compared, coupled);
+            self.tell(entry, outcome);
+        }
+    }
+
+    /// The task to act on and the present value, if it is ours to put back.
+    fn compare(&self, entry: &Entry) -> Result<(Option<Task>, String), Outcome> {
+        let operation = &entry.operation;
+        if is_irreversible(entry) {
+            return Err(Outcome::Irreversible);
+        }
+        let mut target = operation.task;
+        let mut current = self.world.read(operation.kind, target, &operation.locator);
+        if let (Err(error), Some(name)) = (&current, &entry.kin.autogroup)
+            && error.is_gone()
+        {
+            // The process is gone, but the knob is shared by its session.
+            target = self.world.autogroup_member(name);
+            if target.is_some() {
+                current = self.world.read(operation.kind, target, &operation.locator);
+            }
+        }
+        let current = current.map_err(|error| failed(&error))?;
+        match judge(entry, &current) {
+            Verdict::Restore => Ok((target, current)),
+            // A process's leader may be back where it was, and other threads not.
+            Verdict::Unchanged if self.is_whole_process_of_apart_threads(entry) => {
+                Ok((target, current))
+            }
+            Verdict::Unchanged => Err(Outcome::Unchanged),
+            Verdict::Foreign => Err(Outcome::Foreign { found: current }),
+        }
+    }
+
+    fn is_whole_process_of_apart_threads(&self, entry: &Entry) -> bool {
+        let operation = &entry.operation;
+        operation.kind == Kind::Membership
+            && operation.task.is_some_and(|task| task.tid == 0)
+            && self.world.splits_threads(&operation.locator)
+    }
+
+    fn put_back(
+        &self,
+        entry: &Entry,
+        target: Option<Task>,
+        compared: &str,
+        coupled: bool,
+    ) -> Outcome {
+        let operation = &entry.operation;
+        if operation.kind == Kind::Membership {
+            return self.move_back(entry);
+        }
+        match self.world.read(operation.kind, target, &operation.locator) {
+            Ok(current) if current == operation.before => return Outcome::Restored,
+            Ok(current) if current != compared && !coupled => {
+                return Outcome::Foreign { found: current };
+            }
+            Ok(_) => {}
+            Err(error) => return failed(&error),
+        }
+        match self.world.write(operation.kind, target, &operation.locator, &operation.before) {
+            Ok(now) if now == operation.before => Outcome::Restored,
+            Ok(now) => Outcome::Failed {
+                error: format!("wrote `{}` and it reads as `{now}`", operation.before),
+            },
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// A task goes back to its cgroup; a process on v1 thread by thread, unless all are together.
+    fn move_back(&self, entry: &Entry) -> Outcome {
+        let operation = &entry.operation;
+        let (Some(task), mount) = (operation.task, operation.locator.as_str()) else {
+            return Outcome::Failed { error: "the journal names no task".to_owned() };
+        };
+        let Some(to) = self.living(mount, &operation.before) else { return Outcome::Gone };
+        let reached = || match to == operation.before {
+            true => Outcome::Restored,
+            false => Outcome::Moved { to: to.clone() },
+        };
+        if !self.is_whole_process_of_apart_threads(entry) {
+            return match self.world.write(Kind::Membership, Some(task), mount, &to) {
+                Ok(_) => reached(),
+                Err(error) => failed(&error),
+            };
+        }
+        let own: HashSet<Task> = (self.all.iter())
+            .filter(|other| {
+                other.operation.kind == Kind::Membership && other.operation.locator == mount
+            })
+            .filter_map(|other| other.operation.task)
+            .collect();
+        let mut moved = false;
+        for _ in 0..SWEEPS {
+            let threads = self.world.threads(task);
+            let inside: Vec<Task> = (threads.iter().copied())
+                .filter(|thread| !own.contains(thread))
+                .filter(|thread| {
+                    let now = self.world.read(Kind::Membership, Some(*thread), mount);
+                    now.is_ok_and(|now| judge(entry, &now) == Verdict::Restore)
+                })
+                .collect();
+            if inside.is_empty() {
+                return if moved { reached() } else { Outcome::Unchanged };
+            }
+            let together = inside.len() == threads.len();
+            let movers = if together { std::slice::from_ref(&task) } else { &inside };
+            for mover in movers {
+                match self.world.write(Kind::Membership, Some(*mover), mount, &to) {
+                    Ok(_) => moved = true,
+                    Err(error) if error.is_gone() && mover.tid != 0 => {}
+                    Err(error) => return failed(&error),
+                }
+            }
+        }
+        Outcome::Failed { error: format!("{task} made threads faster than they could be moved") }
+    }
+
+    /// The cgroup itself, or the nearest one above that exists.
+    pub(super) fn living(&self, mount: &str, path: &str) -> Option<String> {
+        judge::upwards(path).find(|path| self.world.has_cgroup(mount, path)).map(str::to_owned)
+    }
+
+    /// Whoever was born with a value of ours gets its ancestor's, until nobody is found.
+    fn descendants(&mut self) {
+        let lanes = self.lanes();
+        if lanes.iter().all(|lane| !lane.is_selected) {
+            return;
+        }
+        let (mut seen, mut calm) = (HashSet::new(), 0);
+        let started = self.world.now_ms();
+        for _ in 0..SWEEPS {
+            let census = self.world.census();
+            let people = People::of(&census);
+            let mut found = 0;
+            for (number, lane) in lanes.iter().enumerate().filter(|(_, lane)| lane.is_selected) {
+                for person in &census {
+                    if seen.insert((number, person.task)) && self.heal(lane, person, &people) {
+                        found += 1;
+                    }
+                }
+            }
+            self.report.descendants += found;
+            calm = if found == 0 { calm + 1 } else { 0 };
+            if calm == CALM_SWEEPS {
+                return;
+            }
+            if self.world.now_ms().saturating_sub(started) > PATIENCE_MS {
+                break;
+            }
+        }
+        self.report.notes.push(
+            "tasks were still being born with changed values when the sweeps were given up"
+                .to_owned(),
+        );
+    }
+
+    /// Whether the task had a value of ours by birth, which it now has no longer.
+    fn heal(&self, lane: &Lane<'_>, person: &Person, people: &People) -> bool {
+        if lane.per_process && !person.is_leader() || lane.family.own(person).is_some() {
+            return false;
+        }
+        let task = if lane.per_process { person.process() } else { person.task };
+        let ancestors = lane.family.nearest(person, people, true);
+        if ancestors.is_empty() {
+            return false;
+        }
+        let Ok(current) = self.world.read(lane.kind, Some(task), lane.locator) else {
+            return false;
+        };
+        let Some(ancestor) = ancestors.iter().find(|ancestor| ancestor.may_have_given(&current))
+        else {
+            return false;
+        };
+        if !self.selected.contains(&ancestor.token) || current == ancestor.origin() {
+            return false;
+        }
+        let origin = match lane.kind {
+            Kind::Membership => self.living(lane.locator, ancestor.origin()),
+            _ => Some(ancestor.origin().to_owned()),
+        };
+        origin.is_some_and(|origin| {
+            self.world.write(lane.kind, Some(task), lane.locator, &origin).is_ok()
+        })
+    }
+
+    fn lanes(&self) -> Vec<Lane<'w>> {
+        let mut lanes: Vec<Lane<'w>> = Vec::new();
+        for entry in &self.all {
+            let operation = &entry.operation;
+            let per_process = match operation.kind {
+                Kind::Nice | Kind::SchedPolicy | Kind::Affinity | Kind::IoPriority => false,
+                Kind::OomScoreAdj | Kind::Rlimit => true,
+                Kind::Membership => !self.world.splits_threads(&operation.locator),
+                // A session gets an autogroup of its own; the others are about no task.
+                Kind::Autogroup | Kind::File | Kind::Context => continue,
+            };
+            let known = lanes.iter().any(|lane| {
+                (lane.kind, lane.locator) == (operation.kind, operation.locator.as_str())
+            });
+            if known {
+                continue;
+            }
+            let (kind, locator) = (operation.kind, operation.locator.as_str());
+            let same = |entry: &&&'w Entry| {
+                entry.operation.kind == kind && entry.operation.locator == locator
+            };
+            let is_selected =
+                self.all.iter().filter(same).any(|entry| self.selected.contains(&entry.token));
+            let family = Family::of(self.all.iter().filter(same).copied());
+            lanes.push(Lane { kind, locator, per_process, is_selected, family });
+        }
+        lanes
+    }
+}
+
+/// One kind of knob that is inherited at fork.
+struct Lane<'e> {
+    kind: Kind,
+    locator: &'e str,
+    per_process: bool,
+    is_selected: bool,
+    family: Family<'e>,
+}
+
+fn is_irreversible(entry: &Entry) -> bool {
+    let name = entry.operation.locator.rsplit('/').next().unwrap_or_default();
+    entry.operation.kind == Kind::File && crate::knob::TRIGGERS.contains(&name)
+}
+
+pub(super) fn failed(error: &KnobError) -> Outcome {
+    match error.code() {
+        KnobErrorCode::Gone => Outcome::Gone,
+        _ => Outcome::Failed { error: error.to_string() },
+    }
+}

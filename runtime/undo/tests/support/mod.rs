@@ -1,0 +1,48 @@
+//! Real children, real cgroups, and a look at the kernel that goes round the crate.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+pub mod cgroup;
+pub mod change;
+pub mod child;
+pub mod look;
+pub mod sidecar;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `done`, and fails the test after ten seconds.
+pub fn await_that(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Returns from the test, saying why, unless it runs as root.
+#[macro_export]
+macro_rules! needs_root {
+    () => {
+        if !$crate::support::is_root() {
+            eprintln!("skipped: needs root");
+            return;
+        }
+    };
+}
+
+/// A cgroup v1 `cpu` hierarchy that may be written, or a return from the test, saying why.
+#[macro_export]
+macro_rules! needs_cgroup_v1 {
+    () => {
+        if !$crate::support::is_root()
+            || !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.shares").exists()
+        {
+            eprintln!("skipped: needs root and a cgroup v1 cpu hierarchy at /sys/fs/cgroup/cpu");
+            return;
+        }
+    };
+}
