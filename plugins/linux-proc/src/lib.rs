@@ -5,6 +5,7 @@
 //! sweep is built round what is cheap (see `sensor`); the knobs are those of `outrigger_undo`, so
 //! that whatever is written here is undone without this plugin.
 
+mod act;
 mod clock;
 mod config;
 mod connector;
@@ -16,17 +17,24 @@ mod host;
 mod info;
 mod listing;
 pub mod numa;
+mod privilege;
+mod probe;
 mod reader;
+mod rules;
 mod sensor;
 mod table;
+mod wish;
 
 pub use config::{Config, Finding, SCHEMA};
 
+use act::Actor;
 use outrigger_sdk::undo::knob;
 use outrigger_sdk::{
-    Backend, Capability, CapabilityReport, Description, Error, ErrorCode, Host, LogLevel,
-    Observation, ObserveRequest, TaskId, Timer, TimerFacts,
+    Backend, Capability, CapabilityReport, Description, Desired, Error, ErrorCode, Host, LogLevel,
+    Observation, ObserveRequest, Permit, PreparedOperation, TaskId, Timer, TimerFacts,
 };
+use privilege::Privileges;
+use rules::Rules;
 use sensor::Sensor;
 
 /// What this backend may be able to do.
@@ -51,8 +59,8 @@ const CAPABILITIES: &[Capability] = &[
 #[derive(Debug)]
 pub struct LinuxProc {
     host: Host,
-    config: Config,
     sensor: Sensor,
+    actor: Actor,
     thread_facts: TimerFacts,
     process_facts: TimerFacts,
 }
@@ -80,16 +88,16 @@ impl Backend for LinuxProc {
         let own_process = clock::of_process(0);
         Ok(Self {
             host,
-            config,
             sensor,
+            actor: Actor::new(Rules { privileges: Privileges::read(), config }),
             thread_facts: facts(clock::OWN_THREAD)?,
             process_facts: facts(own_process)?,
         })
     }
 
     fn probe(&mut self) -> Result<Vec<CapabilityReport>, Error> {
-        let _ = &self.config;
-        Ok(Vec::new())
+        self.actor.rules.privileges = Privileges::read();
+        Ok(probe::reports(&self.actor.rules.privileges, self.sensor.reason_for_scans()))
     }
 
     fn observe(&mut self, request: &ObserveRequest, into: &mut Observation) -> Result<(), Error> {
@@ -97,6 +105,14 @@ impl Backend for LinuxProc {
         self.sensor
             .sweep(request, now_ns, into)
             .map_err(|error| os_error("read", "cannot list /proc", &error))
+    }
+
+    fn prepare(&mut self, desired: &Desired) -> Result<Vec<PreparedOperation>, Error> {
+        self.actor.prepare(desired)
+    }
+
+    fn commit(&mut self, permit: Permit<'_>) -> Result<String, Error> {
+        self.actor.commit(permit)
     }
 
     fn timer(&self, timer: Timer, task: TaskId) -> Result<u64, Error> {
