@@ -1,9 +1,12 @@
 //! Children that do what a test wants, and a backend that is swept until something is seen.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod pen;
+
 use outrigger_linux_proc::LinuxProc;
 use outrigger_sdk::{Backend, Host, Observation, ObserveRequest, TaskId, TaskReading};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,6 +45,20 @@ impl Victim {
     pub fn shell(script: &str) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
+        Self::start(command)
+    }
+
+    /// A shell in a session of its own.
+    pub fn session(script: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        // SAFETY: between fork and exec, and setsid is safe there.
+        unsafe {
+            command.pre_exec(|| match libc::setsid() {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
         Self::start(command)
     }
 
@@ -97,9 +114,18 @@ impl Drop for Victim {
 
 /// A numbered field of `/proc/PID/stat`, read independently of the code under test.
 pub fn stat_field(pid: u32, number: usize) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    field(&format!("/proc/{pid}/stat"), number).unwrap() as u64
+}
+
+/// A numbered field of a thread's `stat`, if it still lives.
+pub fn thread_field(pid: u32, tid: u32, number: usize) -> Option<i64> {
+    field(&format!("/proc/{pid}/task/{tid}/stat"), number)
+}
+
+fn field(path: &str, number: usize) -> Option<i64> {
+    let text = std::fs::read_to_string(path).ok()?;
     let rest = text.rsplit_once(") ").unwrap().1;
-    rest.split(' ').nth(number - 3).unwrap().parse().unwrap()
+    Some(rest.split_whitespace().nth(number - 3).unwrap().parse().unwrap())
 }
 
 pub fn backend(config: &str) -> LinuxProc {
