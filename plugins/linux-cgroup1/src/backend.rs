@@ -148,15 +148,16 @@ fn check(operation: &Operation, places: &Places) -> Result<Option<String>, Error
     }
 }
 
-/// Somebody may have decided otherwise between reading and writing; theirs stays.
+/// Somebody may have decided otherwise between reading and writing; theirs stays. What is
+/// already as it shall be is no obstacle.
 fn unchanged(operation: &Operation) -> Result<(), Error> {
-    let Operation { kind, task, locator, before, .. } = operation;
+    let Operation { kind, task, locator, before, after } = operation;
     if *kind == Kind::Context {
         // Making what exists is an error of its own.
         return Ok(());
     }
     let now = knob::read(*kind, *task, locator).map_err(|error| told(&error, *kind))?;
-    if now == *before {
+    if now == *before || now == *after {
         return Ok(());
     }
     Err(Error::new(

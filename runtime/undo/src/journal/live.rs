@@ -142,6 +142,27 @@ impl Journal {
         }
     }
 
+    /// Writes down that an operation was not carried out, because somebody else had changed the
+    /// knob between reading and writing. What they set stays, also when the rest is put back.
+    ///
+    /// # Errors
+    /// It could not be written down; the knob stays in doubt.
+    pub fn withdraw(&mut self, journalled: &Journalled) -> Result<(), JournalError> {
+        let token = journalled.token;
+        let Some(entry) = self.book.of_token(token) else { return Ok(()) };
+        if entry.in_doubt.iter().any(|(announced, _)| *announced != token) {
+            // An earlier call has not answered: whose value it is cannot be told yet.
+            return Ok(());
+        }
+        let operation = &entry.operation;
+        let current = knob::read(operation.kind, operation.task, &operation.locator);
+        let record = match (current, entry.ours()) {
+            (Ok(value), Some(ours)) if value == ours => Record::Did { token, value },
+            _ => Record::Closed { token: entry.token },
+        };
+        self.append(record)
+    }
+
     /// A failed write may have been half done; only looking tells.
     fn after_failure(&mut self, token: u64) -> Result<(), JournalError> {
         let Some(entry) = self.book.of_token(token) else { return Ok(()) };

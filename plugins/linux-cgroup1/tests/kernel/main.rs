@@ -1,0 +1,13 @@
+//! The backend against a real kernel, with real processes and cgroups of its own.
+//!
+//! Needs root and a host with cgroup v1; each test says so when it is skipped.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod contexts;
+mod knobs;
+mod limits;
+mod members;
+mod readings;
+mod roles;
+mod support;
