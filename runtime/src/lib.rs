@@ -3,11 +3,14 @@
 pub mod backend;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod flow;
+pub mod launch;
 pub mod monitor;
 pub mod paths;
 pub mod policy;
 pub mod sensor;
+pub mod status;
 pub mod steward;
 pub mod telemetry;

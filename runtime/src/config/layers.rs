@@ -216,7 +216,18 @@ impl Loaded {
 
     /// What does not make sense although every value is possible by itself.
     fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let policy = self.config.policy.problems().into_iter().map(|p| (p.key, p.given, p.allowed));
+        let plugins =
+            self.config.plugins.problems().into_iter().map(|p| (p.key, p.given, p.allowed));
+        let mut problems: Vec<Problem> = policy
+            .chain(plugins)
+            .map(|(key, given, allowed)| Problem {
+                place: self.origin(&key),
+                message: format!("{given} is not possible"),
+                allowed: Some(allowed),
+                key,
+            })
+            .collect();
         if let Err(message) = crate::telemetry::filter(&self.config.log.level) {
             problems.push(Problem {
                 place: self.origin("log.level"),

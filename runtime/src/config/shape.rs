@@ -112,6 +112,8 @@ const TIMING: Shape = Shape::Table(&[
     ("dwell", Shape::Duration),
     ("flap_budget", ANY_U32),
     ("flap_window", Shape::Duration),
+    ("cap_after", Shape::Integer(1, u32::MAX as i64)),
+    ("cap_trial", Shape::Integer(2, u32::MAX as i64)),
 ]);
 
 const PLUGINS: Shape = Shape::Table(&[

@@ -112,6 +112,13 @@ fn problems_of_all_layers_come_together() {
 }
 
 #[test]
+fn what_makes_no_sense_together_names_its_place() {
+    let place = Place::new(&[("outrigger.toml", "[contention]\n\nclear_ms_per_s = 500\n")]);
+    let text = load(&place.sources()).unwrap_err().to_string();
+    assert!(text.contains("outrigger.toml:3:"), "{text}");
+}
+
+#[test]
 fn a_tier_that_is_not_complete_names_its_place() {
     let place = Place::new(&[("outrigger.toml", "\n[tiers.4]\nshare = 1\n")]);
     let text = load(&place.sources()).unwrap_err().to_string();

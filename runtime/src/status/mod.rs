@@ -1,0 +1,21 @@
+//! Where the sidecar stands: what the stages publish, and what people and machines get to read.
+//!
+//! The stages store what they know into the [`Hub`] with one atomic exchange each; views are
+//! worked out only when somebody asks, on the asker's thread. Nothing here can delay a decision
+//! or change anything, apart from the switch that pauses.
+
+pub mod explain;
+mod hub;
+pub mod render;
+mod view;
+pub(crate) mod words;
+
+pub use explain::{Explanation, Subject, explain};
+pub use hub::{Facts, Hub, Identity, Mode};
+pub use view::{
+    Activity, BackendView, CapabilityView, MemberView, Published, StageView, StatusView, Usage,
+    WorkloadView,
+};
+
+#[cfg(test)]
+pub(crate) use view::tests;

@@ -1,0 +1,537 @@
+//! What is told to people and machines: stable keys, snake_case, plain data.
+
+use super::hub::{Facts, Identity, Mode};
+use super::words;
+use crate::flow::activity::{Action, Enforcement, KnobOutcome};
+use crate::flow::message::{Assessment, Assessments, Contention, Decisions};
+use crate::policy::Class;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Actions shown in a status; the events have more.
+const RECENT: usize = 16;
+
+/// The whole status.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Name of the instance.
+    pub instance: String,
+    /// Its process.
+    pub pid: u32,
+    /// How it was started.
+    pub mode: Mode,
+    /// When, milliseconds since the Unix epoch.
+    pub started_wall_ms: u64,
+    /// Sweeps so far.
+    pub tick: u64,
+    /// When the last one began, milliseconds since the Unix epoch.
+    pub tick_wall_ms: u64,
+    /// Length of the last interval, ms.
+    pub interval_ms: u64,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Whether it was told to hold nobody back.
+    pub paused: bool,
+    /// Whether it writes nothing at all.
+    pub dry_run: bool,
+    /// What does not work as it should, one sentence each.
+    pub degraded: Vec<String>,
+    /// Why nothing is done; absent if something is.
+    pub why_idle: Option<String>,
+    /// Plugins.
+    pub backends: Vec<BackendView>,
+    /// What can be done here.
+    pub capabilities: Vec<CapabilityView>,
+    /// Workloads with living members.
+    pub workloads: Vec<WorkloadView>,
+    /// Who waits because of whom, at the last sweep.
+    pub contention: Vec<Contention>,
+    /// What was done lately, oldest first.
+    pub actions: Vec<Activity>,
+    /// Knobs that every backend refused.
+    pub refused: Vec<KnobOutcome>,
+    /// Knobs left alone because somebody else changed them.
+    pub foreign: Vec<KnobOutcome>,
+    /// Knobs nobody touches because a call on them has not come back.
+    pub in_doubt: Vec<KnobOutcome>,
+    /// Contexts made, by name.
+    pub contexts: Vec<String>,
+    /// The stages and their health.
+    pub stages: Vec<StageView>,
+    /// What the sidecar itself uses.
+    pub own: Usage,
+}
+
+/// A plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendView {
+    /// Name, or the file if it did not come to a name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// File; empty for what is built in.
+    pub path: String,
+    /// State of its health.
+    pub state: String,
+    /// Why, if it is not at work.
+    pub reason: String,
+}
+
+/// A capability of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapabilityView {
+    /// Stable name.
+    pub name: String,
+    /// `full`, `degraded` or `unavailable`.
+    pub level: String,
+    /// Who does it; empty if nobody can.
+    pub backend: String,
+    /// Why it is not full.
+    pub reason: String,
+    /// What a person can do about it.
+    pub hint: String,
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadView {
+    /// Name.
+    pub name: String,
+    /// Class.
+    pub class: Class,
+    /// The rule that says so.
+    pub rule: String,
+    /// How sure that is, 0..=1.
+    pub confidence: f64,
+    /// Whether others are held back for it.
+    pub protected: bool,
+    /// Its tier; 0 is unrestricted.
+    pub tier: u8,
+    /// CPU weight it is entitled to, 100 is everybody's.
+    pub weight: u32,
+    /// Whether it runs only when nobody else wants the CPU.
+    pub idle: bool,
+    /// Cap in force, millicores.
+    pub cap_millicores: Option<u32>,
+    /// Living members.
+    pub members: Vec<MemberView>,
+    /// CPU used in the last interval, millicores.
+    pub millicores: f64,
+    /// How much it waited, ms per second; absent if nobody looked or nothing can be said.
+    pub wait_ms_per_s: Option<f64>,
+    /// Whether it waited because of others.
+    pub contended: bool,
+    /// Why it has its class, one phrase each.
+    pub reasons: Vec<String>,
+    /// Levers in use, one sentence each; or why there is none.
+    pub levers: Vec<String>,
+    /// Knobs in force.
+    pub knobs: Vec<KnobOutcome>,
+}
+
+/// A member of a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Process number.
+    pub pid: u32,
+    /// Start time in the OS's unit.
+    pub start: u64,
+    /// Short name.
+    pub name: String,
+    /// CPU used in the last interval, millicores.
+    pub millicores: f64,
+}
+
+/// A stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageView {
+    /// Which.
+    pub name: String,
+    /// Times it was started anew.
+    pub restarts: u32,
+    /// How it ended last, if it did.
+    pub last_ending: Option<String>,
+}
+
+/// An action, in words too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Activity {
+    /// As the enforcer recorded it.
+    #[serde(flatten)]
+    pub action: Action,
+    /// When, milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+    /// Why, one phrase each.
+    pub reasons: Vec<String>,
+    /// In one sentence.
+    pub sentence: String,
+}
+
+/// What the sidecar itself uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time since it started, ms.
+    pub cpu_ms: u64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+/// Everything a status is worked out of.
+#[derive(Clone, Copy, Debug)]
+pub struct Published<'a> {
+    /// Who.
+    pub identity: &'a Identity,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// About the host.
+    pub facts: &'a Facts,
+    /// The stages.
+    pub stages: &'a [StageView],
+    /// The last assessments.
+    pub assessments: &'a Assessments,
+    /// The last decisions.
+    pub decisions: &'a Decisions,
+    /// Where the enforcer stands.
+    pub enforcement: &'a Enforcement,
+    /// Recent actions, oldest first.
+    pub actions: &'a [Arc<Action>],
+    /// What the sidecar uses.
+    pub own: Usage,
+}
+
+impl Activity {
+    /// An action in words.
+    pub fn of(action: &Action) -> Self {
+        Self {
+            wall_ms: action.provenance.wall_ms,
+            reasons: action.change.as_ref().map_or_else(Vec::new, |change| change.reasons.clone()),
+            sentence: words::action(action),
+            action: action.clone(),
+        }
+    }
+}
+
+impl Usage {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the kernel fills a structure of that type; all zero is a valid value of it.
+        let usage = unsafe {
+            libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        let ms = |time: libc::timeval| time.tv_sec * 1000 + time.tv_usec / 1000;
+        let cpu_ms = u64::try_from(ms(usage.ru_utime) + ms(usage.ru_stime)).unwrap_or_default();
+        Self { cpu_ms, rss_bytes: resident().unwrap_or_default() }
+    }
+}
+
+fn resident() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    // SAFETY: sysconf takes a number.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+    Some(pages * page)
+}
+
+impl StatusView {
+    /// Works the status out.
+    pub fn of(from: &Published<'_>) -> Self {
+        let Published { identity, assessments, enforcement, facts, .. } = *from;
+        let mut view = Self {
+            instance: identity.instance.clone(),
+            pid: identity.pid,
+            mode: identity.mode,
+            started_wall_ms: identity.started_wall_ms,
+            tick: assessments.provenance.tick,
+            tick_wall_ms: assessments.provenance.wall_ms,
+            interval_ms: assessments.interval_ns / 1_000_000,
+            cpus: assessments.cpus,
+            paused: from.paused,
+            dry_run: identity.dry_run,
+            degraded: facts.degraded.clone(),
+            why_idle: None,
+            backends: facts.backends.clone(),
+            capabilities: facts.capabilities.clone(),
+            workloads: assessments.workloads.iter().map(|a| workload(from, a)).collect(),
+            contention: assessments.contention.clone(),
+            actions: from
+                .actions
+                .iter()
+                .rev()
+                .take(RECENT)
+                .rev()
+                .map(|a| Activity::of(a))
+                .collect(),
+            refused: enforcement.refused.clone(),
+            foreign: enforcement.foreign.clone(),
+            in_doubt: enforcement.in_doubt.clone(),
+            contexts: enforcement.contexts.iter().map(|c| c.path.to_string()).collect(),
+            stages: from.stages.to_vec(),
+            own: from.own,
+        };
+        view.why_idle = why_idle(&view, identity);
+        view
+    }
+
+    /// The workload a process belongs to.
+    pub fn workload_of(&self, pid: u32) -> Option<&WorkloadView> {
+        self.workloads.iter().find(|w| w.members.iter().any(|member| member.pid == pid))
+    }
+}
+
+fn workload(from: &Published<'_>, assessment: &Assessment) -> WorkloadView {
+    let name = &assessment.workload;
+    let entitlement = from.decisions.entitlements.iter().find(|e| e.workload == *name);
+    let governed = from.enforcement.workloads.iter().find(|g| g.workload == *name);
+    WorkloadView {
+        name: name.to_string(),
+        class: assessment.class,
+        rule: assessment.rule.clone(),
+        confidence: assessment.confidence,
+        protected: assessment.class.is_protected(),
+        tier: entitlement.map_or(0, |e| e.tier),
+        weight: entitlement.map_or(100, |e| e.weight),
+        idle: entitlement.is_some_and(|e| e.idle),
+        cap_millicores: entitlement.and_then(|e| e.cap),
+        members: assessment
+            .members
+            .iter()
+            .map(|member| MemberView {
+                pid: member.task.pid,
+                start: member.task.start,
+                name: member.name.clone(),
+                millicores: member.millicores,
+            })
+            .collect(),
+        millicores: assessment.millicores,
+        wait_ms_per_s: assessment.wait_ms_per_s,
+        contended: from.assessments.contention.iter().any(|c| c.victim == *name),
+        reasons: assessment.reasons.clone(),
+        levers: governed.map_or_else(Vec::new, |g| g.levers.clone()),
+        knobs: governed.map_or_else(Vec::new, |g| g.knobs.clone()),
+    }
+}
+
+/// Why nothing is done; `None` if something is.
+fn why_idle(view: &StatusView, identity: &Identity) -> Option<String> {
+    if view.paused {
+        return Some("it is paused; `outrigger resume` goes on".into());
+    }
+    if view.tick == 0 {
+        return Some("no sweep has been made yet".into());
+    }
+    if view.workloads.iter().any(|w| !w.knobs.is_empty()) {
+        return None;
+    }
+    if !view.workloads.iter().any(|w| w.protected) {
+        return Some(if identity.protects {
+            "no process of a protected workload is alive".into()
+        } else {
+            "nothing is protected: the policy names no latency-critical or interactive workload"
+                .into()
+        });
+    }
+    let best_effort: Vec<&WorkloadView> =
+        view.workloads.iter().filter(|w| w.class.is_best_effort()).collect();
+    if best_effort.is_empty() {
+        return Some(if identity.holds_back {
+            "no process that may be held back is alive".into()
+        } else {
+            "nobody may be held back: name a batch workload in the configuration, or give \
+             --best-effort or --neighbours"
+                .into()
+        });
+    }
+    if let Some(lever) = best_effort.iter().find_map(|w| w.levers.first()) {
+        return Some(format!("no knob can be turned: {lever}"));
+    }
+    if view.dry_run {
+        return Some("it is a dry run: what would be done is among the actions".into());
+    }
+    if best_effort.iter().all(|w| w.tier == 0) {
+        return Some("nobody waits, and everybody is entitled to everything".into());
+    }
+    Some("what has been decided is still being done".into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::flow::activity::{ActionKind, Governed};
+    use crate::flow::message::{Entitlement, Member, Provenance};
+    use outrigger_sdk::TaskId;
+
+    pub(crate) fn action(seq: u64, kind: ActionKind) -> Action {
+        Action {
+            seq,
+            provenance: Provenance { tick: 4, at_ns: 0, wall_ms: 3_723_000 },
+            workload: "hogs".into(),
+            kind,
+            dry_run: false,
+            tier: 3,
+            rule: "workload.hogs".into(),
+            change: None,
+            lever: String::new(),
+            knobs: Vec::new(),
+            effect: None,
+        }
+    }
+
+    pub(crate) fn knob() -> KnobOutcome {
+        KnobOutcome {
+            knob: "cpu.weight".into(),
+            target: "/outrigger-run-1-hogs".into(),
+            pid: None,
+            locator: "/sys/fs/cgroup/cpu/outrigger-run-1-hogs/cpu.shares".into(),
+            before: "1024".into(),
+            after: "10".into(),
+            read_back: Some("10".into()),
+            error: None,
+            backend: "linux-cgroup1".into(),
+            token: Some(7),
+        }
+    }
+
+    pub(crate) fn assessment(name: &str, class: Class, pid: u32, program: &str) -> Assessment {
+        let task = TaskId { pid, tid: 0, start: 1 };
+        let member = Member {
+            task,
+            name: program.into(),
+            session: 1,
+            contexts: Vec::new(),
+            millicores: 1700.0,
+        };
+        Assessment {
+            workload: name.into(),
+            class,
+            rule: format!("workload.{name}"),
+            confidence: 1.0,
+            reasons: vec!["the policy says so".into()],
+            members: Arc::new([member]),
+            millicores: 1700.0,
+            wait_ms_per_s: class.is_protected().then_some(4.0),
+            allow_irreversible: false,
+        }
+    }
+
+    /// A published state to change in tests.
+    #[derive(Default)]
+    pub(crate) struct Scene {
+        pub identity: Identity,
+        pub paused: bool,
+        pub facts: Facts,
+        pub assessments: Assessments,
+        pub decisions: Decisions,
+        pub enforcement: Enforcement,
+        pub actions: Vec<Arc<Action>>,
+    }
+
+    impl Scene {
+        /// `app` (redis-server, 700) is protected, `hogs` (stress-ng, 812) is held back.
+        pub(crate) fn governed() -> Self {
+            let mut scene = Self::default();
+            scene.identity.instance = "run-1".into();
+            scene.assessments.provenance = Provenance { tick: 4, at_ns: 0, wall_ms: 3_723_000 };
+            scene.assessments.interval_ns = 250_000_000;
+            scene.assessments.workloads = vec![
+                assessment("app", Class::LatencyCritical, 700, "redis-server"),
+                assessment("hogs", Class::Batch, 812, "stress-ng"),
+            ];
+            scene.decisions.entitlements = vec![Entitlement {
+                workload: "hogs".into(),
+                tier: 3,
+                weight: 1,
+                idle: false,
+                cap: None,
+                priority: 4,
+                members: Arc::new([]),
+                rule: "workload.hogs".into(),
+                allow_irreversible: false,
+            }];
+            scene.enforcement.workloads = vec![Governed {
+                workload: "hogs".into(),
+                tier: 3,
+                rule: "workload.hogs".into(),
+                levers: vec!["its own context beside redis-server".into()],
+                knobs: vec![knob()],
+            }];
+            scene
+        }
+
+        pub(crate) fn view(&self) -> StatusView {
+            StatusView::of(&Published {
+                identity: &self.identity,
+                paused: self.paused,
+                facts: &self.facts,
+                stages: &[],
+                assessments: &self.assessments,
+                decisions: &self.decisions,
+                enforcement: &self.enforcement,
+                actions: &self.actions,
+                own: Usage::default(),
+            })
+        }
+    }
+
+    #[test]
+    fn a_workload_is_put_together_from_all_stages() {
+        let view = Scene::governed().view();
+        assert_eq!(view.why_idle, None);
+        let hogs = view.workload_of(812).unwrap();
+        assert_eq!((hogs.tier, hogs.weight, hogs.knobs.len()), (3, 1, 1));
+        assert!(view.workload_of(700).is_some_and(|w| w.protected && w.weight == 100));
+    }
+
+    #[test]
+    fn idleness_has_a_reason() {
+        let why = |change: &dyn Fn(&mut Scene)| {
+            let mut scene = Scene::governed();
+            change(&mut scene);
+            scene.view().why_idle.unwrap_or_default()
+        };
+        assert!(why(&|s| s.paused = true).contains("paused"));
+        assert!(why(&|s| s.assessments.provenance.tick = 0).contains("no sweep"));
+        assert!(
+            why(&|s| {
+                s.enforcement.workloads.clear();
+                s.assessments.workloads.remove(0);
+            })
+            .contains("nothing is protected")
+        );
+        assert!(
+            why(&|s| {
+                s.enforcement.workloads.clear();
+                s.assessments.workloads.remove(1);
+            })
+            .contains("--best-effort")
+        );
+        assert!(
+            why(&|s| s.enforcement.workloads[0].knobs.clear()).contains("no knob can be turned")
+        );
+        assert!(
+            why(&|s| {
+                s.enforcement.workloads.clear();
+                s.decisions.entitlements.clear();
+            })
+            .contains("nobody waits")
+        );
+    }
+
+    #[test]
+    fn a_status_survives_its_journey() {
+        let mut scene = Scene::governed();
+        scene.actions.push(Arc::new(action(1, ActionKind::Weight)));
+        let view = scene.view();
+        let text = serde_json::to_string(&view).unwrap();
+        assert_eq!(serde_json::from_str::<StatusView>(&text).unwrap(), view);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["actions"][0]["seq"], 1);
+        assert_eq!(json["workloads"][0]["class"], "latency-critical");
+    }
+
+    #[test]
+    fn own_usage_is_read() {
+        assert!(Usage::of_process().rss_bytes > 100_000);
+    }
+}

@@ -1,0 +1,230 @@
+//! Figures and facts as people say them. Pure.
+
+use crate::flow::activity::{Action, ActionKind, KnobOutcome};
+use crate::flow::message::{Contention, Culprit};
+
+/// `1.7 CPUs`
+pub(crate) fn cpus(millicores: f64) -> String {
+    let cpus = millicores / 1000.0;
+    if (0.95..1.05).contains(&cpus) { "1 CPU".to_owned() } else { format!("{cpus:.1} CPUs") }
+}
+
+/// `340 ms of each second`
+pub(crate) fn wait(ms_per_s: f64) -> String {
+    format!("{} of each second", ms(ms_per_s))
+}
+
+/// `340 ms`, `4.2 ms`
+pub(crate) fn ms(ms: f64) -> String {
+    if ms >= 10.0 || ms == 0.0 { format!("{ms:.0} ms") } else { format!("{ms:.1} ms") }
+}
+
+/// `01:02:03` (UTC), from milliseconds since the Unix epoch.
+pub(crate) fn clock(wall_ms: u64) -> String {
+    let seconds = wall_ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `3 h 4 min`, `12 s`
+pub(crate) fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// `PID 812 stress-ng held 1.7 CPUs`
+pub(crate) fn culprit(culprit: &Culprit) -> String {
+    format!("PID {} {} held {}", culprit.task.pid, culprit.name, cpus(culprit.millicores))
+}
+
+/// `redis waited 340 ms of each second while PID 812 stress-ng held 1.7 CPUs and 3 others ...`
+pub(crate) fn contention(contention: &Contention) -> String {
+    let mut text = format!("{} waited {}", contention.victim, wait(contention.wait_ms_per_s));
+    let Some((first, others)) = contention.culprits.split_first() else { return text };
+    text.push_str(" while ");
+    text.push_str(&culprit(first));
+    if !others.is_empty() {
+        let sum = others.iter().map(|other| other.millicores).sum();
+        text.push_str(&format!(" and {} others held {}", others.len(), cpus(sum)));
+    }
+    text
+}
+
+/// `cpu.shares of /outrigger-run-1-hogs 1024 -> 10`, or why not.
+pub(crate) fn knob(outcome: &KnobOutcome) -> String {
+    let file = outcome.locator.rsplit('/').next().unwrap_or_default();
+    let what = match outcome.knob.as_str() {
+        "context" => "context",
+        "context.members" => "membership",
+        _ if file.contains('.') => file,
+        knob => knob,
+    };
+    let head = format!("{what} of {}", outcome.target);
+    if let Some(error) = &outcome.error {
+        return format!("{head} not turned: {} ({})", error.message, error.code);
+    }
+    let now = outcome.read_back.as_deref().unwrap_or(&outcome.after);
+    let mut text = format!("{head} {} -> {now}", shown(&outcome.before));
+    // The kernel normalises (shares of 1 become 2): then what was asked for is worth saying.
+    if now != outcome.after && !outcome.after.is_empty() {
+        text.push_str(&format!(" (asked for {})", outcome.after));
+    }
+    text
+}
+
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "nothing" } else { value }
+}
+
+/// The knobs of an action; many of one kind are counted instead of listed.
+pub(crate) fn knobs(outcomes: &[KnobOutcome]) -> String {
+    const LISTED: usize = 3;
+    let mut parts: Vec<String> = outcomes.iter().take(LISTED).map(knob).collect();
+    if outcomes.len() > LISTED {
+        let rest = &outcomes[LISTED..];
+        let failed = rest.iter().filter(|outcome| outcome.error.is_some()).count();
+        parts.push(match failed {
+            0 => format!("and {} more", rest.len()),
+            failed => format!("and {} more, {failed} of them not turned", rest.len()),
+        });
+    }
+    parts.join(", ")
+}
+
+/// What kind of action, as a verb.
+pub(crate) fn kind(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Place => "placed",
+        ActionKind::Weight => "share turned",
+        ActionKind::Cap => "cap turned",
+        ActionKind::Priority => "priority turned",
+        ActionKind::Restore => "put back",
+        ActionKind::Foreign => "left alone, changed by somebody else",
+        ActionKind::Refused => "refused",
+        ActionKind::InDoubt => "in doubt",
+        ActionKind::NoLever => "no lever",
+    }
+}
+
+/// One action in one sentence.
+pub(crate) fn action(action: &Action) -> String {
+    let mut text = String::new();
+    if action.dry_run {
+        text.push_str("would be done: ");
+    }
+    if let Some(contention_of) = action.change.as_ref().and_then(|c| c.contention.as_ref()) {
+        text.push_str(&contention(contention_of));
+        text.push_str("; ");
+    }
+    text.push_str(&format!("{} {}", action.workload, kind(action.kind)));
+    match &action.change {
+        Some(change) if change.from != change.to => {
+            text.push_str(&format!(", tier {} -> {}", change.from, change.to));
+        }
+        _ => text.push_str(&format!(", tier {}", action.tier)),
+    }
+    text.push_str(&format!(" by rule {}", action.rule));
+    if action.kind == ActionKind::NoLever {
+        text.push_str(&format!(", because {}", action.lever));
+    } else if !action.knobs.is_empty() {
+        text.push_str(&format!(": {}", knobs(&action.knobs)));
+    }
+    if let Some(effect) = &action.effect {
+        text.push_str(&format!(
+            "; {} waited {} before and {} after",
+            effect.victim,
+            ms(effect.wait_before_ms_per_s),
+            wait(effect.wait_after_ms_per_s)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests as scene;
+    use super::*;
+    use crate::flow::activity::{Effect, KnobFailure};
+    use crate::flow::message::TierChange;
+    use outrigger_sdk::TaskId;
+
+    pub(crate) fn contended() -> Contention {
+        let culprit = |pid, millicores| Culprit {
+            task: TaskId { pid, tid: 0, start: 1 },
+            name: "stress-ng".into(),
+            workload: Some("hogs".into()),
+            millicores,
+        };
+        Contention {
+            victim: "redis".into(),
+            wait_ms_per_s: 340.0,
+            evidence: vec!["pressure".into()],
+            culprits: vec![culprit(812, 1700.0), culprit(813, 150.0), culprit(814, 150.0)],
+        }
+    }
+
+    #[test]
+    fn figures_are_said_as_people_say_them() {
+        assert_eq!(cpus(1700.0), "1.7 CPUs");
+        assert_eq!(cpus(1000.0), "1 CPU");
+        assert_eq!(
+            (ms(340.2), ms(4.21), ms(0.0)),
+            ("340 ms".into(), "4.2 ms".into(), "0 ms".into())
+        );
+        assert_eq!(clock(3_723_000), "01:02:03");
+        assert_eq!((span(12_000), span(7_500_000)), ("12 s".into(), "2 h 5 min".into()));
+    }
+
+    #[test]
+    fn an_action_tells_the_whole_story() {
+        let mut told = scene::action(3, ActionKind::Weight);
+        told.knobs = vec![scene::knob()];
+        told.change = Some(TierChange {
+            workload: "hogs".into(),
+            from: 1,
+            to: 3,
+            cap: None,
+            rule: "workload.hogs".into(),
+            reasons: Vec::new(),
+            contention: Some(contended()),
+        });
+        told.effect = Some(Effect {
+            victim: "redis".into(),
+            wait_before_ms_per_s: 340.0,
+            wait_after_ms_per_s: 4.0,
+        });
+        assert_eq!(
+            action(&told),
+            "redis waited 340 ms of each second while PID 812 stress-ng held 1.7 CPUs and 2 others \
+             held 0.3 CPUs; hogs share turned, tier 1 -> 3 by rule workload.hogs: cpu.shares of \
+             /outrigger-run-1-hogs 1024 -> 10; redis waited 340 ms before and 4.0 ms of each \
+             second after"
+        );
+    }
+
+    #[test]
+    fn a_knob_that_was_not_turned_says_why() {
+        let mut outcome = scene::knob();
+        outcome.error = Some(KnobFailure {
+            code: "os_refused".into(),
+            message: "write: EINVAL".into(),
+            os_code: 22,
+        });
+        assert!(knob(&outcome).ends_with("not turned: write: EINVAL (os_refused)"));
+        outcome.error = None;
+        outcome.read_back = Some("2".into());
+        outcome.after = "1".into();
+        assert!(knob(&outcome).ends_with("1024 -> 2 (asked for 1)"));
+    }
+
+    #[test]
+    fn no_lever_says_why() {
+        let mut told = scene::action(1, ActionKind::NoLever);
+        told.lever = "they share a context with redis".into();
+        assert!(action(&told).ends_with("because they share a context with redis"));
+    }
+}
