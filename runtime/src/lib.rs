@@ -1,6 +1,7 @@
 //! Outrigger keeps an application fast when something beside it goes wild.
 
 pub mod backend;
+pub mod classifier;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -103,6 +103,9 @@ pub struct Assessments {
     pub cpus: u32,
     /// CPU used by all processes of the host together, millicores; `None` if unknown.
     pub used_millicores: Option<f64>,
+    /// Whether the processes are not all known yet (after a start): a workload that is missing
+    /// has not necessarily ended.
+    pub partial: bool,
     /// Every workload with at least one living member.
     pub workloads: Vec<Assessment>,
     /// Protected workloads that waited because of others.
