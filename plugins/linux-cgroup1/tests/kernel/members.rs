@@ -3,7 +3,6 @@
 use crate::support::{Governor, Scratch, Victim, place_of, ready};
 use outrigger_sdk::undo::{Kind, knob};
 use outrigger_sdk::{Capability, ErrorCode, Setting, TaskId, TaskIdExt};
-use std::fs;
 
 fn made() -> Setting {
     Setting::number(Capability::CONTEXT, 1)
@@ -41,33 +40,28 @@ fn threads_that_are_apart_are_moved_one_by_one_and_each_comes_back_to_its_own() 
     if !ready(&["cpu", "unified"]) {
         return;
     }
-    let (scratch, earlier) = (Scratch::new(), Scratch::new());
+    let (scratch, theirs) = (Scratch::new(), Scratch::new());
     let victim = Victim::threaded(4);
-    let mut governor = Governor::new();
-    governor.settle(&earlier.id(), &[made()]);
+    theirs.make("cpu", "");
     let lone = *victim.threads().last().unwrap();
-    fs::write(earlier.dir("cpu").join("tasks"), lone.tid.to_string()).unwrap();
+    theirs.write("cpu", "tasks", &lone.tid.to_string());
+    let launched = Setting { text: "launched".into(), ..Setting::members([victim.task()]) };
+    let mut governor = Governor::new();
 
-    let operations = governor.settle(&scratch.id(), &members(victim.task()));
+    let operations = governor.settle(&scratch.id(), &[made(), launched]);
 
-    let threads = victim.threads().len();
+    let threads = victim.threads();
     let single = operations.iter().filter(|operation| {
         operation.kind == Kind::Membership && operation.task.is_some_and(|task| task.tid != 0)
     });
-    assert_eq!(single.count(), threads, "one operation for each thread in cpu");
-    for thread in victim.threads() {
+    assert_eq!(single.count(), threads.len(), "one operation for each thread in cpu");
+    for thread in &threads {
         assert_eq!(place_of(thread.pid, thread.tid, "cpu"), scratch.path());
     }
-    // The context that held the lone thread is undone too, so only the order of undo keeps it:
-    // what it came from is looked at before that is removed.
-    let entry = governor
-        .outstanding()
-        .into_iter()
-        .find(|entry| entry.operation.task.is_some_and(|task| task.tid == lone.tid));
-    assert_eq!(entry.unwrap().operation.before, earlier.path());
     governor.undo();
-    for thread in victim.threads() {
-        assert_eq!(place_of(thread.pid, thread.tid, "cpu"), "/");
+    for thread in &threads {
+        let origin = if *thread == lone { theirs.path() } else { "/".to_owned() };
+        assert_eq!(place_of(thread.pid, thread.tid, "cpu"), origin);
     }
 }
 

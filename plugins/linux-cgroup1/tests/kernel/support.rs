@@ -1,7 +1,7 @@
 //! Scratch cgroups, victims, and a governor that journals before it commits.
 
 use outrigger_linux_cgroup1::Cgroup1;
-use outrigger_sdk::undo::{Entry, Journal, Report, Task, Why, knob};
+use outrigger_sdk::undo::{Journal, Report, Task, Why, knob};
 use outrigger_sdk::{
     Backend, ContextId, Desired, Error, ErrorCode, Host, Operation, PreparedOperation, Setting,
     TaskId, TaskIdExt,
@@ -257,8 +257,5 @@ impl Governor {
         let report = self.journal.undo_all();
         assert!(report.is_clean(), "{report:?}");
         report
-    }
-    pub fn outstanding(&self) -> Vec<Entry> {
-        self.journal.outstanding().cloned().collect()
     }
 }
