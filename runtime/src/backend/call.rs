@@ -1,8 +1,8 @@
 //! A call into a plugin, from the caller's point of view: a result, or why there is none.
 
-use super::callbacks::monotonic_ns;
 use super::health::{Event, Health};
 use super::lane::{LaneError, Pending};
+use crate::clock::monotonic_ns;
 use outrigger_sdk::{Error, ErrorCode};
 use std::sync::Arc;
 

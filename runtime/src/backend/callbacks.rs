@@ -1,5 +1,6 @@
 //! What the host lends a plugin: its log and its clock.
 
+use crate::clock;
 use outrigger_abi::RStr;
 use outrigger_abi::v1::HostCalls;
 use outrigger_sdk::{Host, LogLevel};
@@ -37,23 +38,7 @@ extern "C" fn log(context: u64, level: LogLevel, message: RStr<'_>) {
 }
 
 extern "C" fn now_ns(_: u64) -> u64 {
-    monotonic_ns()
-}
-
-/// The clock of all timestamps, ns: `CLOCK_MONOTONIC` where there is one.
-#[cfg(unix)]
-pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the answer; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// The clock of all timestamps, ns since its first use.
-#[cfg(not(unix))]
-pub fn monotonic_ns() -> u64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
+    clock::monotonic_ns()
 }
 
 #[cfg(test)]

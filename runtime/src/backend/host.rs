@@ -3,7 +3,6 @@
 //! One file's failure never hides the others: what cannot be held becomes a [`Refusal`] with one
 //! sentence. Libraries are never unloaded, so a refused one whose code ran stays mapped, unasked.
 
-use super::callbacks::monotonic_ns;
 use super::config::PluginsConfig;
 use super::health::{Event, Health};
 use super::lane::{Lane, OpenError};
@@ -15,6 +14,7 @@ use super::plugin::{Plugin, Trust};
 use super::preflight::Facts;
 use super::registry::{Refusal, Registry};
 use super::{callbacks, deadline, elf, vet};
+use crate::clock::monotonic_ns;
 use outrigger_abi::manifest;
 use outrigger_fallback::Fallback;
 use outrigger_sdk::{Backend, CapabilityReport};

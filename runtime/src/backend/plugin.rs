@@ -4,13 +4,13 @@
 //! the plugin is quarantined and whether its answer makes sense is decided here.
 
 use super::call::{Call, CallError};
-use super::callbacks::monotonic_ns;
 use super::health::{Event, Health, State};
 use super::lane::{Lane, OnLate};
 use super::load::About;
 use super::locate::Place;
 use super::negotiate::Offer;
 use super::{deadline, vet};
+use crate::clock::monotonic_ns;
 use outrigger_sdk::undo::Journalled;
 use outrigger_sdk::{
     Backend, Capability, ContextNode, Desired, Error, Observation, ObserveRequest, Permit,

@@ -6,6 +6,8 @@
 #![cfg(target_os = "linux")]
 
 mod faults;
+mod ours;
 mod refusals;
 mod routes;
 mod support;
+mod writes;
