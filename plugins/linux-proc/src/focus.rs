@@ -43,8 +43,8 @@ pub(crate) struct Tools<'a> {
 /// One process in focus.
 #[derive(Debug, Default)]
 pub(crate) struct Focus {
-    /// Files of the process itself.
-    pub files: KeptFiles,
+    /// Files of the process itself, if there were descriptors to spare.
+    files: Option<KeptFiles>,
     /// Whether the current sweep asks for it.
     pub wanted: bool,
     directory: Option<File>,
@@ -83,9 +83,18 @@ struct Sample {
 }
 
 impl Focus {
-    /// Takes a process into focus (again); its sum goes on from `floor_ns`.
-    pub(crate) fn new(floor_ns: u64) -> Self {
-        Self { floor_ns, ..Self::default() }
+    /// Descriptors that a process in focus keeps besides those of its threads.
+    pub(crate) const FILES: usize = 5;
+
+    /// Takes a process into focus (again); its sum goes on from `floor_ns`. Whether it may keep
+    /// [`Self::FILES`] descriptors is told once.
+    pub(crate) fn new(floor_ns: u64, keeps: bool) -> Self {
+        Self { floor_ns, files: keeps.then(KeptFiles::default), ..Self::default() }
+    }
+
+    /// A place for descriptors of the process itself.
+    pub(crate) fn files(&mut self) -> Option<&mut KeptFiles> {
+        self.files.as_mut()
     }
 
     /// Descriptors kept.
@@ -97,7 +106,7 @@ impl Focus {
                 usize::from(thread.stat.is_some()) + usize::from(thread.schedstat.is_some())
             })
             .sum();
-        self.files.count() + usize::from(self.directory.is_some()) + threads
+        threads + if self.files.is_some() { Self::FILES } else { 0 }
     }
 
     /// Reads all threads.
@@ -142,11 +151,12 @@ impl Focus {
 
     /// Brings the list of threads up to date.
     fn list(&mut self, pid: u32, tools: &mut Tools<'_>) -> io::Result<()> {
-        let directory = match &mut self.directory {
+        let mut directory = match self.directory.take() {
             Some(directory) => directory,
-            None => self.directory.insert(File::open(tools.reader.path_of(pid, "task"))?),
+            None => File::open(tools.reader.path_of(pid, "task"))?,
         };
-        tools.lister.numbers(directory, tools.numbers)?;
+        tools.lister.numbers(&mut directory, tools.numbers)?;
+        self.directory = self.files.is_some().then_some(directory);
         let carried = &mut self.carried_ns;
         self.threads.retain(|thread| {
             let lives = tools.numbers.binary_search(&thread.tid).is_ok();

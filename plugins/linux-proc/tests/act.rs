@@ -1,4 +1,5 @@
 //! What is written, to real processes on the real kernel, read back from a second source.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,7 +12,7 @@ use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use support::pen::{Pen, Refusals};
-use support::{PATIENCE, Victim, backend, policy, role, stat_field, thread_field};
+use support::{PATIENCE, Victim, backend, policy, role, root, stat_field, thread_field};
 
 /// What this program does when a test starts it again; nothing otherwise.
 #[test]
@@ -55,15 +56,6 @@ fn child() {
 
 fn nice(pid: u32) -> i64 {
     thread_field(pid, pid, 19).unwrap()
-}
-
-fn root() -> bool {
-    // SAFETY: takes nothing and cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root {
-        println!("skipped: needs root");
-    }
-    root
 }
 
 #[test]
@@ -352,7 +344,8 @@ fn as_nobody() {
         assert_eq!(libc::setresgid(65534, 65534, 65534), 0);
         assert_eq!(libc::setresuid(65534, 65534, 65534), 0);
     }
-    let victim = Victim::shell("read line");
+    let mut victim = Victim::shell("echo ready; read line");
+    victim.hear("ready");
     let id = victim.id();
     let priority = || [Setting::number(Capability::PRIORITY, 3)];
     let class = |class| [Setting::number(Capability::SCHED_CLASS, class)];

@@ -1,11 +1,16 @@
 //! What a sweep sees, on the real kernel and with real processes.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
+use outrigger_linux_proc::LinuxProc;
+use outrigger_sdk::undo::knob;
 use outrigger_sdk::{
-    Backend, ContextId, ErrorCode, Fields, Observation, ObserveRequest, TaskId, TaskInfo, Timer,
+    Backend, Capability, ContextId, ErrorCode, Fields, Host, Level, Observation, ObserveRequest,
+    TaskId, TaskInfo, Timer,
 };
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,6 +55,17 @@ fn child() {
             // SAFETY: ends this thread only; nothing of its stack is used by the other.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
         }
+        "netns" => {
+            unshare(libc::CLONE_NEWNET);
+            scans_instead();
+        }
+        "pidns" => {
+            unshare(libc::CLONE_NEWPID);
+            let _inside = Victim::role("scans");
+            println!("\nready");
+        }
+        "scans" => scans_instead(),
+        "hidden" => hides_others(),
         other => panic!("no role {other}"),
     }
     // Until the test closes the pipe or kills us.
@@ -251,6 +267,101 @@ fn the_host_is_told() {
     let kthreadd = std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n");
     assert!(kernel > 0 || !kthreadd, "kernel threads are flagged");
     assert!(seen.infos.iter().any(|info| info.task.pid == std::process::id() && !info.kernel));
+}
+
+/// The test fails if the child ends before it says `ready`.
+#[test]
+fn in_other_namespaces_events_are_not_trusted() {
+    if !support::root() {
+        return;
+    }
+    drop(Victim::role("netns"));
+    drop(Victim::role("pidns"));
+}
+
+fn unshare(what: libc::c_int) {
+    // SAFETY: takes an integer.
+    assert_eq!(unsafe { libc::unshare(what) }, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn scans_instead() {
+    let mut backend = backend("");
+    let reports = backend.probe().unwrap();
+    let events = reports.iter().find(|report| report.capability == Capability::EVENTS).unwrap();
+    assert_eq!(events.level, Level::UNAVAILABLE);
+    assert!(!sweep(&mut backend, &[]).infos.is_empty());
+    let forced = LinuxProc::create(Host::silent(), r#"{"discovery":"events"}"#);
+    assert!(forced.is_err(), "who insists on events is told that there are none");
+    println!("\nready");
+}
+
+#[test]
+fn what_is_hidden_is_counted_as_unreadable() {
+    // Before 5.8, the option would act on the host's own /proc as well.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut parts = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next(), parts.next()) < (Some(5), Some(8)) {
+        return println!("skipped: this kernel's hidepid is not per mount");
+    }
+    if support::root() {
+        drop(Victim::role("hidden"));
+    }
+}
+
+/// Sees a `/proc` that lists other users' processes and shows nothing of them.
+fn hides_others() {
+    unshare(libc::CLONE_NEWNS);
+    let proc = c"/proc".as_ptr();
+    // SAFETY: constant C strings; the mounts are of this process's own namespace.
+    unsafe {
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        let none = std::ptr::null();
+        assert_eq!(libc::mount(none, c"/".as_ptr(), none, private, none.cast()), 0);
+        let option = c"hidepid=1".as_ptr().cast();
+        assert_eq!(libc::mount(c"proc".as_ptr(), proc, c"proc".as_ptr(), 0, option), 0);
+        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
+        assert_eq!(libc::setresgid(65534, 65534, 65534), 0);
+        assert_eq!(libc::setresuid(65534, 65534, 65534), 0);
+    }
+    for way in ways() {
+        let mut backend = backend(way);
+        let mut victim = Victim::shell("echo ready; read line");
+        // Until its exec is complete, the child of one who changed users is hidden as well.
+        victim.hear("ready");
+        let seen = sweep(&mut backend, &[]);
+        assert!(seen.unreadable > 0, "{way}: process 1 at least");
+        assert!(seen.infos.iter().any(|info| info.task == victim.id()), "{way}");
+        assert!(!seen.infos.iter().any(|info| info.task.pid == 1), "{way}");
+        let report = backend.probe().unwrap().into_iter();
+        let mut report = report.filter(|report| report.capability == Capability::OBSERVE_TASKS);
+        assert_eq!(report.next().unwrap().level, Level::DEGRADED);
+    }
+    println!("\nready");
+}
+
+#[test]
+fn whoever_was_told_is_told_gone_also_in_a_storm_of_forks() {
+    for way in ways() {
+        let mut backend = backend(way);
+        let mut present = BTreeSet::new();
+        let mut ends = 0;
+        let mut note = |seen: &Observation| {
+            present.extend(seen.infos.iter().map(|info| info.task));
+            for task in &seen.gone {
+                assert!(present.remove(task), "{way}: never told, or gone twice: {task:?}");
+                ends += 1;
+            }
+            (ends, present.clone())
+        };
+        let storm = |_| Victim::shell("while :; do /bin/true; done");
+        let storms: Vec<_> = (0..3).map(storm).collect();
+        sweep_until(&mut backend, &[], "fifty ends", |seen| (note(seen).0 > 50).then_some(()));
+        drop(storms);
+        sweep_until(&mut backend, &[], "that only the living are left", |seen| {
+            let alive = |task: &TaskId| knob::start_time(task.pid, 0) == Some(task.start);
+            note(seen).1.iter().all(alive).then_some(())
+        });
+    }
 }
 
 /// A child of the version 1 `cpu` hierarchy, emptied and removed at the end.

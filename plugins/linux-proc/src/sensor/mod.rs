@@ -73,7 +73,7 @@ impl Sensor {
             numbers: Vec::new(),
             cgroup: Vec::new(),
             page: u64::try_from(page).unwrap_or(4096),
-            files: spare_files(),
+            files: allowed_files(),
             last_ns: None,
             full: false,
         })
@@ -139,12 +139,16 @@ impl Sensor {
                         self.due.insert(pid, false);
                     }
                 }
-                Event::Exit { pid, tid } => {
-                    let leader_dead = self.table.get(pid).is_some_and(|entry| entry.leader_dead);
-                    if pid == tid || leader_dead {
+                Event::Exit { pid, tid } => match self.table.get(pid) {
+                    Some(entry) if pid == tid || entry.leader_dead => {
                         self.due.entry(pid).or_default();
                     }
-                }
+                    Some(_) => {}
+                    // Born and gone between two sweeps. Should other threads of it live on,
+                    // which is rare, the next listing finds them.
+                    None if pid == tid => drop(self.due.remove(&pid)),
+                    None => {}
+                },
             }
         }
         for &pid in &self.found.listed {
@@ -159,13 +163,24 @@ impl Sensor {
         for focus in self.focus.values_mut() {
             focus.wanted = false;
         }
+        let mut spare = self.spare_files();
         for task in request.focus.iter().filter(|task| task.tid == 0) {
             let floor = self.table.get(task.pid).map_or(0, |entry| entry.delay_ns);
-            let focus = self.focus.entry(task.pid).or_insert_with(|| Focus::new(floor));
+            let focus = self.focus.entry(task.pid).or_insert_with(|| {
+                let keeps = spare >= Focus::FILES;
+                spare -= if keeps { Focus::FILES } else { 0 };
+                Focus::new(floor, keeps)
+            });
             focus.wanted = true;
             self.due.entry(task.pid).or_default();
         }
         self.focus.retain(|_, focus| focus.wanted);
+    }
+
+    /// How many more descriptors may be kept.
+    fn spare_files(&self) -> usize {
+        let kept: usize = self.focus.values().map(Focus::kept).sum();
+        self.files.saturating_sub(kept)
     }
 
     /// Reads every clock; tells who moved and who is gone.
@@ -204,8 +219,7 @@ impl Sensor {
         into: &mut Observation,
     ) {
         let told: BTreeSet<TaskId> = into.gone.iter().copied().collect();
-        let kept: usize = self.focus.values().map(Focus::kept).sum();
-        let mut spare_files = self.files.saturating_sub(kept);
+        let mut spare_files = self.spare_files();
         for task in request.focus.iter().filter(|task| task.tid == 0) {
             let entry = self.table.get_mut(task.pid).filter(|entry| entry.task == *task);
             let Some(entry) = entry.filter(|entry| entry.live()) else {
@@ -245,7 +259,7 @@ fn reading(task: TaskId, cpu_ns: u64) -> TaskReading {
 }
 
 /// A quarter of the descriptors this process may have; the rest is the host's.
-fn spare_files() -> usize {
+fn allowed_files() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the answer and outlives the call.
     match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {

@@ -69,7 +69,7 @@ impl Sensor {
 
     /// Reads and parses `stat`. A kept descriptor of a former owner of the number is dropped.
     fn stat(&mut self, pid: u32) -> io::Result<Stat> {
-        let kept = self.focus.get_mut(&pid).map(|focus| &mut focus.files);
+        let kept = self.focus.get_mut(&pid).and_then(Focus::files);
         let had = kept.is_some();
         let first = self.reader.process(pid, Which::Stat, kept).map(Stat::parse);
         let parsed = match first {
@@ -117,7 +117,7 @@ impl Sensor {
             return;
         }
         let pid = entry.task.pid;
-        let mut kept = self.focus.get_mut(&pid).map(|focus| &mut focus.files);
+        let mut kept = self.focus.get_mut(&pid).and_then(Focus::files);
         let text = self.reader.process(pid, Which::Statm, kept.as_deref_mut());
         if let Some(pages) = text.ok().and_then(files::resident_pages) {
             reading.rss_bytes = pages * self.page;
@@ -152,7 +152,7 @@ impl Sensor {
         if stat.kernel() && !new {
             return;
         }
-        let kept = self.focus.get_mut(&pid).map(|focus| &mut focus.files);
+        let kept = self.focus.get_mut(&pid).and_then(Focus::files);
         let text = self.reader.process(pid, Which::Cgroup, kept).ok();
         let cgroup = text.map(|text| {
             self.cgroup.clear();
@@ -162,6 +162,8 @@ impl Sensor {
         let known = (stat.name, stat.parent, stat.session, stat.code);
         let fingerprint = hash(&(known, cgroup));
         let mut changed = new || renamed || fingerprint != entry.fingerprint;
+        // Another program may be ours to see.
+        entry.io_denied &= !changed;
         entry.fingerprint = fingerprint;
         if !changed && !names {
             return;

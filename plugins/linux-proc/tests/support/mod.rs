@@ -24,6 +24,16 @@ pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
+/// Whether this is root; says so if not.
+pub fn root() -> bool {
+    // SAFETY: takes nothing and cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        println!("skipped: needs root");
+    }
+    root
+}
+
 /// A child, killed and reaped at the end.
 pub struct Victim {
     child: Child,
