@@ -8,24 +8,14 @@ mod support;
 use outrigger_undo::{Journal, Kind, Outcome, knob};
 use support::cgroup::{CPU, Cgroup};
 use support::change::{change, outcomes};
-use support::child::Process;
+use support::child::{FORKING, Process};
 use support::look::{self, snapshot};
+use support::of_group;
 
 fn journal() -> (Journal, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     (Journal::create(dir.path()).unwrap(), dir)
 }
-
-/// Living processes of a process group, which is how a test knows its own.
-fn of_group(group: u32) -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter(|pid| knob::stat(*pid, 0).is_some_and(|stat| stat.group == group)).collect()
-}
-
-/// Starts over and over short-lived children, which start children.
-const FORKING: &str =
-    "while :; do (sleep 0.02 & (sleep 0.03 & sleep 0.01) & sleep 0.01) & sleep 0.004; done";
 
 #[test]
 fn children_and_grandchildren_born_demoted_go_back() {

@@ -153,6 +153,53 @@ fn idle_takes_the_weight_along_and_both_go_back() {
 }
 
 #[test]
+fn a_weight_whose_group_is_no_longer_idle_is_still_ours() {
+    needs_cgroup_v1!();
+    let group = Cgroup::create(CPU);
+    if !group.path.join("cpu.idle").exists() {
+        eprintln!("skipped: this kernel has no cpu.idle");
+        return;
+    }
+    group.write("cpu.shares", "512");
+    let before = snapshot(&[], &[&group.text()]);
+    let (mut journal, _dir) = journal();
+    change(&mut journal, Kind::File, None, &group.file("cpu.shares"), "10");
+    change(&mut journal, Kind::File, None, &group.file("cpu.idle"), "1");
+    let report = journal.undo(|entry| entry.operation.locator.ends_with("idle"));
+    assert_eq!(outcomes(&report), ["restored"]);
+    assert_eq!(outcomes(&journal.undo_all()), ["restored"]);
+    assert_eq!(snapshot(&[], &[&group.text()]), before);
+}
+
+#[test]
+fn a_child_journalled_itself_goes_back_to_its_ancestors_origin() {
+    needs_root!();
+    let (mut journal, _dir) = journal();
+    let temp = tempfile::tempdir().unwrap();
+    let go = temp.path().join("go");
+    let mut shell = Process::shell(&format!(
+        "while ! [ -e {} ]; do sleep 0.01; done; sleep 600 & wait",
+        go.display()
+    ));
+    change(&mut journal, Kind::Nice, Some(shell.thread()), "", "8");
+    std::fs::write(&go, "").unwrap();
+    let child = || {
+        let asleep =
+            |pid: &u32| look::text(&format!("/proc/{pid}/cmdline")).starts_with("sleep\x00600");
+        support::of_group(shell.pid()).into_iter().find(asleep)
+    };
+    support::await_that("the child sleeps", || child().is_some());
+    let child = child().unwrap();
+    let task = Task { tid: child, ..knob::identify(child).unwrap() };
+    change(&mut journal, Kind::Nice, Some(task), "", "15");
+    let report = journal.undo_all();
+    let nice = look::of(child, "nice");
+    shell.kill_group();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(nice, "0");
+}
+
+#[test]
 fn knobs_that_hang_together_go_back_in_an_order_the_kernel_takes() {
     needs_cgroup_v1!();
     let group = Cgroup::create(CPU);

@@ -2,7 +2,8 @@
 
 use super::Record;
 use super::entry::{Entry, Key, key};
-use std::collections::{BTreeMap, HashMap};
+use crate::Kind;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Outstanding entries by the number of their first record.
 #[derive(Debug, Default)]
@@ -12,6 +13,9 @@ pub(crate) struct Book {
     /// Which entry an unanswered record belongs to.
     by_token: HashMap<u64, u64>,
     last_token: u64,
+    /// Values that were asked for or left since the book was last empty: what a newborn may have
+    /// inherited.
+    given: HashSet<(Kind, String)>,
 }
 
 impl Book {
@@ -31,6 +35,12 @@ impl Book {
         self.entries.get(self.by_key.get(key)?)
     }
 
+    /// Whether any task ever had this value from us. Quick, and sometimes wrongly yes.
+    pub(crate) fn may_have_given(&self, kind: Kind, value: &str) -> bool {
+        // Most values are short; a borrowed key would need a type of its own.
+        !self.entries.is_empty() && self.given.contains(&(kind, value.to_owned()))
+    }
+
     /// The entry an unanswered record belongs to.
     pub(crate) fn of_token(&self, token: u64) -> Option<&Entry> {
         self.entries.get(self.by_token.get(&token)?)
@@ -41,21 +51,26 @@ impl Book {
     pub(crate) fn apply(&mut self, record: Record) {
         match record {
             Record::Owner { .. } | Record::Failed { .. } | Record::Unknown => {}
-            Record::Will { token, operation, why, at, kin } => {
+            Record::Will { token, mut operation, why, at, kin, origin } => {
                 self.last_token = self.last_token.max(token);
+                self.given.insert((operation.kind, operation.after.clone()));
                 let known = self.by_key.get(&key(&operation, &kin)).copied();
                 if let Some(entry) = known.and_then(|known| self.entries.get_mut(&known)) {
                     entry.announce(token, &operation, why);
                     self.by_token.insert(token, entry.token);
                 } else {
                     let in_doubt = vec![(token, operation.after.clone())];
-                    let left = Vec::new();
+                    let mut left = Vec::new();
+                    if let Some(origin) = origin {
+                        left.push(std::mem::replace(&mut operation.before, origin));
+                    }
                     self.insert(Entry { token, operation, why, since: at, kin, left, in_doubt });
                 }
             }
             Record::Did { token, value } => {
                 let entry = self.by_token.remove(&token).unwrap_or(token);
                 if let Some(entry) = self.entries.get_mut(&entry) {
+                    self.given.insert((entry.operation.kind, value.clone()));
                     entry.settle(token, &value);
                 }
             }
@@ -66,12 +81,17 @@ impl Book {
                         self.by_token.remove(&token);
                     }
                 }
+                if self.entries.is_empty() {
+                    self.given.clear();
+                }
             }
             Record::Kept { entry } => self.insert(entry),
         }
     }
 
     fn insert(&mut self, entry: Entry) {
+        let values = entry.left.iter().chain(entry.in_doubt.iter().map(|(_, asked)| asked));
+        self.given.extend(values.map(|value| (entry.operation.kind, value.clone())));
         let tokens = entry.in_doubt.iter().map(|(token, _)| *token);
         self.last_token = tokens.clone().chain([self.last_token, entry.token]).max().unwrap_or(0);
         self.by_token.extend(tokens.map(|token| (token, entry.token)));
@@ -94,7 +114,14 @@ mod tests {
             before: before.to_owned(),
             after: after.to_owned(),
         };
-        Record::Will { token, operation, why: Why::default(), at: token, kin: Default::default() }
+        Record::Will {
+            token,
+            operation,
+            why: Why::default(),
+            at: token,
+            kin: Default::default(),
+            origin: None,
+        }
     }
     fn did(token: u64, value: &str) -> Record {
         Record::Did { token, value: value.to_owned() }
@@ -154,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn a_newborn_has_its_ancestors_origin_and_what_it_was_born_with_is_ours() {
+        let Record::Will { token, operation, why, at, kin, .. } = will(1, "10", "20") else {
+            panic!()
+        };
+        let origin = Some("1024".to_owned());
+        let book = book([Record::Will { token, operation, why, at, kin, origin }]);
+        let entry = book.entries().next().unwrap();
+        assert_eq!((entry.origin(), entry.ours()), ("1024", Some("10")));
+        assert!(book.may_have_given(Kind::File, "20") && !book.may_have_given(Kind::Nice, "20"));
+    }
+
+    #[test]
     fn processes_of_one_autogroup_share_one_entry() {
         let will = |token, pid: u32, before: &str| {
             let task = Some(Task { pid, tid: 0, start: 1 });
@@ -168,7 +207,7 @@ mod tests {
                 autogroup: Some("/autogroup-7".to_owned()),
                 ..Default::default()
             };
-            Record::Will { token, operation, why: Why::default(), at: 1, kin }
+            Record::Will { token, operation, why: Why::default(), at: 1, kin, origin: None }
         };
         let book = book([will(1, 10, "0"), did(1, "19"), will(2, 11, "19"), did(2, "19")]);
         assert_eq!(book.len(), 1);

@@ -3,8 +3,9 @@
 use super::entry::key;
 use super::file::{self, Appender};
 use super::{Book, Entry, JournalError, Journalled, Kin, Record, Why, reader};
-use crate::restore::{Kernel, Outcome, Report, give_back};
+use crate::restore::{Kernel, Outcome, Report, give_back, inherited_origin};
 use crate::{Kind, Operation, Task, host, knob};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ pub struct Journal {
     book: Book,
     lines: usize,
     world: Kernel,
+    /// The weight's record that belongs to an unanswered one of `cpu.idle`.
+    weights: HashMap<u64, u64>,
     /// Held until this process ends or drops the journal: restorers wait for it.
     _writers: File,
 }
@@ -77,6 +80,7 @@ impl Journal {
             lines: book.len(),
             book,
             world: Kernel::default(),
+            weights: HashMap::new(),
             _writers,
         })
     }
@@ -104,13 +108,14 @@ impl Journal {
             )));
         }
         self.compact_if_worthwhile();
-        if let Some(weight) =
-            weight_beside_idle(&operation).filter(|weight| self.find(weight).is_none())
-        {
-            // The kernel rewrites the weight of a group that becomes idle, and forgets it.
-            self.announce(weight, why.clone())?;
-        }
+        // The kernel rewrites the weight of a group that becomes idle or ceases to be, and forgets
+        // what it was.
+        let weight = match weight_beside_idle(&operation) {
+            Some(weight) => Some(self.announce(weight, why.clone())?),
+            None => None,
+        };
         let token = self.announce(operation.clone(), why.clone())?;
+        self.weights.extend(weight.map(|weight| (token, weight)));
         Ok(Journalled { operation, token })
     }
 
@@ -127,18 +132,29 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let token = journalled.token;
         match result {
-            Ok(value) => {
-                self.append(Record::Did { token, value: value.to_owned() })?;
-                let Some(weight) = weight_beside_idle(&journalled.operation) else { return Ok(()) };
-                match self.find(&weight) {
-                    Some(token) => self.append(Record::Did { token, value: weight.before }),
-                    None => Ok(()),
-                }
-            }
+            Ok(value) => self.append(Record::Did { token, value: value.to_owned() })?,
             Err(error) => {
                 self.append(Record::Failed { token, error: error.to_owned() })?;
-                self.after_failure(token)
+                self.after_failure(token)?;
             }
+        }
+        match self.weights.remove(&token) {
+            Some(weight) => self.settle_weight(weight),
+            None => Ok(()),
+        }
+    }
+
+    /// What the kernel made of a weight is ours.
+    fn settle_weight(&mut self, token: u64) -> Result<(), JournalError> {
+        let Some(entry) = self.book.of_token(token) else { return Ok(()) };
+        match knob::read(Kind::File, None, &entry.operation.locator) {
+            Ok(value) if entry.left.is_empty() && value == entry.origin() => {
+                let token = entry.token;
+                self.append(Record::Closed { token })
+            }
+            Ok(value) => self.append(Record::Did { token, value }),
+            // The context is gone; it stays in doubt until that is found out.
+            Err(_) => Ok(()),
         }
     }
 
@@ -190,17 +206,28 @@ impl Journal {
     pub fn undo(&mut self, select: impl Fn(&Entry) -> bool) -> Report {
         let entries: Vec<&Entry> = self.book.entries().collect();
         let mut report = give_back(&self.world, &entries, &select);
+        if let Err(error) = self.close(&report) {
+            // The next attempt finds it done.
+            report.notes.push(error.to_string());
+        }
+        report
+    }
+
+    fn close(&mut self, report: &Report) -> Result<(), JournalError> {
         for item in &report.items {
             if matches!(item.outcome, Outcome::Failed { .. }) {
                 continue;
             }
-            if let Err(error) = self.append(Record::Closed { token: item.token }) {
-                // The next attempt finds it done.
-                report.notes.push(error.to_string());
-                break;
+            // The weight of a group that is no longer idle was rewritten with it.
+            if let Some(weight) = weight_beside_idle(&item.operation)
+                && let Some(entry) = self.book.find(&key(&weight, &Kin::default()))
+            {
+                let token = entry.token;
+                self.append(Record::Did { token, value: weight.before })?;
             }
+            self.append(Record::Closed { token: item.token })?;
         }
-        report
+        Ok(())
     }
 
     /// Puts everything back.
@@ -225,7 +252,13 @@ impl Journal {
         let token = self.book.next_token();
         let kin = operation.task.map(|task| kin(operation.kind, task)).unwrap_or_default();
         let at = host::ticks_since_boot();
-        self.append(Record::Will { token, operation, why, at, kin })?;
+        let origin = match self.book.find(&key(&operation, &kin)) {
+            None if self.book.may_have_given(operation.kind, &operation.before) => {
+                inherited_origin(&self.world, self.book.entries(), &operation)
+            }
+            _ => None,
+        };
+        self.append(Record::Will { token, operation, why, at, kin, origin })?;
         Ok(token)
     }
 
@@ -234,10 +267,6 @@ impl Journal {
         self.lines += 1;
         self.book.apply(record);
         Ok(())
-    }
-
-    fn find(&self, operation: &Operation) -> Option<u64> {
-        self.book.find(&key(operation, &Kin::default())).map(|entry| entry.token)
     }
 
     /// A file that cannot be written anew goes on being appended to.

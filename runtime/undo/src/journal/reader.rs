@@ -77,6 +77,7 @@ mod tests {
                 why: Why::default(),
                 at: 0,
                 kin: Default::default(),
+                origin: None,
             };
             text += &will.line().unwrap();
             text += &Record::Did { token, value: "19".to_owned() }.line().unwrap();

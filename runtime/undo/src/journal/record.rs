@@ -19,8 +19,17 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) enum Record {
     /// Whose journal this is.
     Owner { format: u32, boot: String, owner: Task },
-    /// A change is about to be made.
-    Will { token: u64, operation: Operation, why: Why, at: u64, kin: Kin },
+    /// A change is about to be made. `origin` is what to put back if it is not `before`, since the
+    /// task was born with a value that its journalled ancestor had from us.
+    Will {
+        token: u64,
+        operation: Operation,
+        why: Why,
+        at: u64,
+        kin: Kin,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<String>,
+    },
     /// It was made, and this is what was read back.
     Did { token: u64, value: String },
     /// It failed; what is there now is not known.

@@ -53,7 +53,9 @@ fn keep(dir: &Path, owner: Task) -> Result<bool, JournalError> {
         alive = knob::is_alive(owner);
     }
     let Some(report) = restore_patiently(dir, owner)? else { return Ok(true) };
-    write_report(dir, &report)?;
+    if report != Report::default() {
+        write_report(dir, &report)?;
+    }
     Ok(report.is_clean())
 }
 

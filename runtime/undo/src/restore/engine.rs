@@ -6,8 +6,7 @@
 //! contexts, the innermost first.
 
 use super::judge::{self, Order, Verdict, are_coupled, judge};
-use super::kin::{Family, People};
-use super::world::{Person, World};
+use super::world::World;
 use super::{Item, Outcome, Report};
 use crate::knob::{KnobError, KnobErrorCode};
 use crate::{Entry, Kind, Task};
@@ -17,8 +16,6 @@ use std::collections::HashSet;
 /// after [`PATIENCE_MS`].
 pub(super) const SWEEPS: usize = 200;
 pub(super) const PATIENCE_MS: u64 = 5_000;
-/// A census is not atomic: only two in a row without a find are believed.
-const CALM_SWEEPS: usize = 2;
 /// Rounds of trying again what failed because of another knob.
 const ROUNDS: usize = 4;
 
@@ -117,8 +114,22 @@ impl<'w> Engine<'w> {
                 Ok((target, current))
             }
             Verdict::Unchanged => Err(Outcome::Unchanged),
+            Verdict::Foreign if self.is_kernels_doing(entry, &current) => Ok((target, current)),
             Verdict::Foreign => Err(Outcome::Foreign { found: current }),
         }
+    }
+
+    /// A group that ceases to be idle gets the default weight. If whoever cleared it for us died
+    /// before writing that down, that weight is nobody's decision.
+    fn is_kernels_doing(&self, entry: &Entry, current: &str) -> bool {
+        let locator = entry.operation.locator.as_str();
+        let group = match current {
+            "1024" => locator.strip_suffix("/cpu.shares"),
+            "100" => locator.strip_suffix("/cpu.weight"),
+            _ => None,
+        };
+        let idle = group.map(|group| format!("{group}/cpu.idle"));
+        idle.is_some_and(|idle| self.all.iter().any(|entry| entry.operation.locator == idle))
     }
 
     fn is_whole_process_of_apart_threads(&self, entry: &Entry) -> bool {
@@ -209,107 +220,6 @@ impl<'w> Engine<'w> {
     pub(super) fn living(&self, mount: &str, path: &str) -> Option<String> {
         judge::upwards(path).find(|path| self.world.has_cgroup(mount, path)).map(str::to_owned)
     }
-
-    /// Whoever was born with a value of ours gets its ancestor's, until nobody is found.
-    fn descendants(&mut self) {
-        let lanes = self.lanes();
-        if lanes.iter().all(|lane| !lane.is_selected) {
-            return;
-        }
-        let (mut seen, mut calm) = (HashSet::new(), 0);
-        let started = self.world.now_ms();
-        for _ in 0..SWEEPS {
-            let census = self.world.census();
-            let people = People::of(&census);
-            let mut found = 0;
-            for (number, lane) in lanes.iter().enumerate().filter(|(_, lane)| lane.is_selected) {
-                for person in &census {
-                    if seen.insert((number, person.task)) && self.heal(lane, person, &people) {
-                        found += 1;
-                    }
-                }
-            }
-            self.report.descendants += found;
-            calm = if found == 0 { calm + 1 } else { 0 };
-            if calm == CALM_SWEEPS {
-                return;
-            }
-            if self.world.now_ms().saturating_sub(started) > PATIENCE_MS {
-                break;
-            }
-        }
-        self.report.notes.push(
-            "tasks were still being born with changed values when the sweeps were given up"
-                .to_owned(),
-        );
-    }
-
-    /// Whether the task had a value of ours by birth, which it now has no longer.
-    fn heal(&self, lane: &Lane<'_>, person: &Person, people: &People) -> bool {
-        if lane.per_process && !person.is_leader() || lane.family.own(person).is_some() {
-            return false;
-        }
-        let task = if lane.per_process { person.process() } else { person.task };
-        let ancestors = lane.family.nearest(person, people, true);
-        if ancestors.is_empty() {
-            return false;
-        }
-        let Ok(current) = self.world.read(lane.kind, Some(task), lane.locator) else {
-            return false;
-        };
-        let Some(ancestor) = ancestors.iter().find(|ancestor| ancestor.may_have_given(&current))
-        else {
-            return false;
-        };
-        if !self.selected.contains(&ancestor.token) || current == ancestor.origin() {
-            return false;
-        }
-        let origin = match lane.kind {
-            Kind::Membership => self.living(lane.locator, ancestor.origin()),
-            _ => Some(ancestor.origin().to_owned()),
-        };
-        origin.is_some_and(|origin| {
-            self.world.write(lane.kind, Some(task), lane.locator, &origin).is_ok()
-        })
-    }
-
-    fn lanes(&self) -> Vec<Lane<'w>> {
-        let mut lanes: Vec<Lane<'w>> = Vec::new();
-        for entry in &self.all {
-            let operation = &entry.operation;
-            let per_process = match operation.kind {
-                Kind::Nice | Kind::SchedPolicy | Kind::Affinity | Kind::IoPriority => false,
-                Kind::OomScoreAdj | Kind::Rlimit => true,
-                Kind::Membership => !self.world.splits_threads(&operation.locator),
-                // A session gets an autogroup of its own; the others are about no task.
-                Kind::Autogroup | Kind::File | Kind::Context => continue,
-            };
-            let known = lanes.iter().any(|lane| {
-                (lane.kind, lane.locator) == (operation.kind, operation.locator.as_str())
-            });
-            if known {
-                continue;
-            }
-            let (kind, locator) = (operation.kind, operation.locator.as_str());
-            let same = |entry: &&&'w Entry| {
-                entry.operation.kind == kind && entry.operation.locator == locator
-            };
-            let is_selected =
-                self.all.iter().filter(same).any(|entry| self.selected.contains(&entry.token));
-            let family = Family::of(self.all.iter().filter(same).copied());
-            lanes.push(Lane { kind, locator, per_process, is_selected, family });
-        }
-        lanes
-    }
-}
-
-/// One kind of knob that is inherited at fork.
-struct Lane<'e> {
-    kind: Kind,
-    locator: &'e str,
-    per_process: bool,
-    is_selected: bool,
-    family: Family<'e>,
 }
 
 fn is_irreversible(entry: &Entry) -> bool {

@@ -23,6 +23,9 @@ impl Default for Kernel {
 /// How long a dying task is given to leave its cgroup before it is looked at again.
 const REST: Duration = Duration::from_millis(5);
 
+/// More generations than any system has; parents change while they are read.
+const LONGEST_LINE: usize = 4096;
+
 impl World for Kernel {
     fn read(&self, kind: Kind, task: Option<Task>, locator: &str) -> Result<String, KnobError> {
         knob::read(kind, task, locator)
@@ -59,6 +62,26 @@ impl World for Kernel {
             }
         }
         census
+    }
+
+    fn line(&self, task: Task) -> Vec<Person> {
+        let mut line: Vec<Person> = Vec::new();
+        let mut next = Task { tid: task.number(), ..task };
+        while next.pid > 0 && line.len() < LONGEST_LINE {
+            let Some(process) = knob::stat(next.pid, 0) else { break };
+            if !line.is_empty() {
+                next.start = process.start;
+            }
+            line.push(Person {
+                task: next,
+                process_start: process.start,
+                parent: process.ppid,
+                session: process.session,
+                group: process.group,
+            });
+            next = Task { pid: process.ppid, tid: process.ppid, start: 0 };
+        }
+        line
     }
 
     fn threads(&self, process: Task) -> Vec<Task> {

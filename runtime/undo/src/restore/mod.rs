@@ -4,6 +4,7 @@
 //! out over plain data, and everything that touches a system goes through [`World`].
 
 mod contexts;
+mod descendants;
 mod engine;
 mod judge;
 mod kin;
@@ -15,6 +16,8 @@ mod from_file;
 #[cfg(target_os = "linux")]
 mod kernel;
 
+#[cfg(target_os = "linux")]
+pub(crate) use descendants::inherited_origin;
 pub use engine::give_back;
 #[cfg(target_os = "linux")]
 pub use from_file::restore;

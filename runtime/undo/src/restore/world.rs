@@ -62,6 +62,9 @@ pub trait World {
     ) -> Result<String, KnobError>;
     /// Every living thread that is not the kernel's.
     fn census(&self) -> Vec<Person>;
+    /// A thread, or the leader of a process, and the leaders of its parent, grandparent and so on;
+    /// empty if it is gone.
+    fn line(&self, task: Task) -> Vec<Person>;
     /// The living threads of a process.
     fn threads(&self, process: Task) -> Vec<Task>;
     /// Whether threads of one process can be in different cgroups of this hierarchy (v1).

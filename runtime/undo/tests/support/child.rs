@@ -14,6 +14,10 @@ const ARGUMENTS: &str = "OUTRIGGER_TEST_ARGUMENTS";
 /// Name of [`role`] as the test program knows it.
 const ROLE_TEST: &str = "support::child::role";
 
+/// A shell script that starts short-lived children over and over, which start children.
+pub const FORKING: &str =
+    "while :; do (sleep 0.02 & (sleep 0.03 & sleep 0.01) & sleep 0.01) & sleep 0.004; done";
+
 pub struct Process(pub Child);
 
 impl Process {
@@ -140,6 +144,7 @@ fn role() {
             std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
         }
         "sidecar" => super::sidecar::main(&arguments),
+        "restless" => super::sidecar::restless(&arguments),
         other => panic!("no such role: {other}"),
     }
 }

@@ -18,6 +18,14 @@ pub fn await_that(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Living processes of a process group, which is how a test knows its own.
+pub fn of_group(group: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let stat = |pid: &u32| outrigger_undo::knob::stat(*pid, 0);
+    numbers.filter(|pid| stat(pid).is_some_and(|stat| stat.group == group)).collect()
+}
+
 pub fn is_root() -> bool {
     // SAFETY: takes nothing.
     unsafe { libc::geteuid() == 0 }
