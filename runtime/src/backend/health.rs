@@ -16,7 +16,7 @@
 use outrigger_sdk::ErrorCode;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -191,14 +191,20 @@ impl Machine {
 }
 
 /// The machine as lanes and readers share it: whether to ask is one atomic load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
+    plugin: Arc<str>,
     machine: Mutex<Machine>,
     /// End of the quarantine, or 0.
     until_ns: AtomicU64,
 }
 
 impl Health {
+    /// Of a plugin that was just found; the name is for the log.
+    pub fn new(plugin: Arc<str>) -> Self {
+        Self { plugin, machine: Mutex::default(), until_ns: AtomicU64::new(0) }
+    }
+
     /// Takes one event, now.
     pub fn event(&self, event: Event, now: u64) {
         let mut machine = self.lock();
@@ -209,11 +215,27 @@ impl Health {
             _ => 0,
         };
         self.until_ns.store(until, Ordering::Relaxed);
-        if let State::Quarantined { until_ns, reason } = machine.state()
-            && before != machine.state
-        {
-            let seconds = until_ns.saturating_sub(now) / SECOND;
-            tracing::warn!(seconds, %reason, "a plugin is quarantined");
+        let after = machine.state().clone();
+        drop(machine);
+        if before != after {
+            self.tell(&after, now);
+        }
+    }
+
+    fn tell(&self, state: &State, now: u64) {
+        let plugin = &*self.plugin;
+        match state {
+            State::Quarantined { until_ns: u64::MAX, reason } => {
+                tracing::error!(plugin, %reason, "the plugin is not asked any more");
+            }
+            State::Quarantined { until_ns, reason } => {
+                let seconds = until_ns.saturating_sub(now) / SECOND;
+                tracing::warn!(plugin, seconds, %reason, "the plugin is quarantined");
+            }
+            State::Degraded { reason } => {
+                tracing::warn!(plugin, %reason, "the plugin is degraded");
+            }
+            _ => tracing::debug!(plugin, state = state.name(), "the plugin's state"),
         }
     }
 
@@ -323,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_ended_is_never_asked_again() {
-        let health = Health::default();
+        let health = Health::new("test".into());
         health.event(Event::Ended { reason: "panic".into() }, 5);
         health.event(fault(), 6);
         assert!(!health.is_trusted() && !health.admits(u64::MAX - 1));

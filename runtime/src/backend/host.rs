@@ -168,7 +168,7 @@ fn probe(
         };
         (State::Discovered, sentence)
     })?;
-    let health = Health::default();
+    let health = Health::new(lane.name().clone());
     health.event(Event::Created, monotonic_ns());
     let offers =
         offers(&lane, &about, trust, config).map_err(|sentence| (State::Checked, sentence))?;

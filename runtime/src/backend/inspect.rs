@@ -9,7 +9,6 @@ use super::negotiate::Offer;
 use super::plugin::{Plugin, Trust};
 use super::registry::Registry;
 use super::{deadline, load};
-use outrigger_sdk::CapabilityReport;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -160,7 +159,8 @@ impl PluginView {
 /// it. A refusal is data: `reason`, with what was learnt before it.
 pub fn check(file: &Path, config: &PluginsConfig, executable: Option<&Path>) -> PluginView {
     let path = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-    let Some(name) = plugin_name(&path) else {
+    // A link's own name counts: `liboutrigger_gpu.so` may lead to `liboutrigger_gpu.so.1.2`.
+    let Some(name) = plugin_name(file) else {
         let sentence = if path.exists() {
             "it is not called like a plugin (liboutrigger_NAME.so)"
         } else {
@@ -208,9 +208,4 @@ fn look(file: &Located, config: &PluginsConfig, view: &mut PluginView) -> Result
     view.grant_needed = grant_needed(&offers);
     view.capabilities = offers;
     Ok(())
-}
-
-/// What a plugin may be able to do at best, from its description alone.
-pub fn described(plugin: &Plugin) -> &[CapabilityReport] {
-    &plugin.about().description.capabilities
 }

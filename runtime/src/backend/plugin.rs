@@ -5,7 +5,7 @@
 
 use super::call::{Call, CallError};
 use super::health::{Event, Health, State};
-use super::lane::{Lane, OnLate};
+use super::lane::{Condition, Lane, OnLate};
 use super::load::About;
 use super::locate::Place;
 use super::negotiate::Offer;
@@ -20,17 +20,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Plugins of this project. Found in one of the usual places, they may do all they can.
-const OURS: [&str; 11] = [
-    "exec",
+const OURS: [&str; 8] = [
     "fallback",
     "linux-bpf",
     "linux-cgroup1",
     "linux-cgroup2",
     "linux-proc",
-    "linux-resctrl",
     "linux-systemd",
     "macos",
-    "nvml",
     "windows",
 ];
 
@@ -97,6 +94,21 @@ impl Plugin {
         self.offers.iter().find(|offer| offer.capability == capability)
     }
 
+    /// Whether it may do something: what it did not describe, a foreign plugin may not.
+    fn may(&self, capability: Capability) -> bool {
+        self.trust == Trust::Ours || self.offer(capability).is_some_and(|offer| offer.granted)
+    }
+
+    /// The call that is past its deadline and has not come back, if there is one. While there is,
+    /// a write of this plugin may still happen: whoever restores must wait for the end of the
+    /// process, which is what the keeper does.
+    pub fn hanging(&self) -> Option<&'static str> {
+        match self.lane.condition() {
+            Condition::InDoubt { step, .. } => Some(step),
+            Condition::Ready | Condition::Ended { .. } => None,
+        }
+    }
+
     /// Reads one sweep. `into` is a buffer to be reused; it comes back filled, or is lost with a
     /// call that is late.
     pub fn observe(&self, request: ObserveRequest, mut into: Observation) -> Call<Observation> {
@@ -114,13 +126,11 @@ impl Plugin {
     /// Asks what would have to be written. The answer has been looked at (`vet`): what comes back
     /// may be journalled.
     pub fn prepare(&self, desired: Desired) -> Call<Vec<PreparedOperation>> {
-        for setting in &desired.settings {
-            if self.offer(setting.knob).is_some_and(|offer| !offer.granted) {
-                return self.refused(CallError::NotGranted {
-                    plugin: self.name().clone(),
-                    capability: setting.knob,
-                });
-            }
+        if let Some(setting) = desired.settings.iter().find(|setting| !self.may(setting.knob)) {
+            return self.refused(CallError::NotGranted {
+                plugin: self.name().clone(),
+                capability: setting.knob,
+            });
         }
         let mounts = self.mounts.clone();
         self.start("prepare", deadline::PREPARE, None, move |backend| {
@@ -173,8 +183,10 @@ impl Plugin {
         call: impl FnOnce(&mut dyn Backend) -> Result<T, Error> + Send + 'static,
     ) -> Call<T> {
         if !self.admits_calls() {
-            let State::Quarantined { reason, .. } = self.state() else {
-                unreachable!("only a quarantine keeps calls away")
+            let reason = match self.state() {
+                State::Quarantined { reason, .. } => reason,
+                // It was let out between the two looks: the next call will see that.
+                other => format!("it was until now, and is {}", other.name()),
             };
             return self.refused(CallError::Quarantined { plugin: self.name().clone(), reason });
         }

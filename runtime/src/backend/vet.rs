@@ -109,10 +109,12 @@ fn subject(desired: &Desired, knob: Capability, operation: &Operation) -> Result
     if task.start == 0 {
         return Err(format!("about {task} without its start time"));
     }
+    // A process's first thread has its number and its start.
+    let leads = task.tid == 0 || task.tid == task.pid;
     let is_asked = |asked: &outrigger_sdk::TaskId| {
         asked.pid == task.pid
             && (asked.tid == 0 || asked.tid == task.tid)
-            && (asked.tid != task.tid || asked.start == task.start)
+            && (asked.start == task.start || asked.tid == 0 && !leads)
     };
     let asked = if desired.kind == SubjectKind::TASK {
         is_asked(&desired.task)

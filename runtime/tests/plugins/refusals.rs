@@ -166,3 +166,16 @@ fn check_tells_what_was_learnt_before_the_refusal() {
     let strange = inspect::check(Path::new("/etc/passwd"), &PluginsConfig::default(), None);
     assert!(strange.reason.unwrap().contains("not called like a plugin"));
 }
+
+#[test]
+fn check_follows_a_versioned_link() {
+    let directory = Directory::with_probe();
+    let file = directory.path().join("liboutrigger_probe.so");
+    let versioned = directory.path().join("liboutrigger_probe.so.1.2");
+    fs::rename(&file, &versioned).unwrap();
+    std::os::unix::fs::symlink(&versioned, &file).unwrap();
+    let view = inspect::check(&file, &PluginsConfig::default(), None);
+    assert_eq!((view.state, view.reason), ("probed", None));
+    assert_eq!(view.path.as_deref(), Some(versioned.as_path()));
+    assert_eq!(view.grant_needed, ["priority"]);
+}

@@ -50,6 +50,7 @@ fn another_task_another_start_or_init_is_nonsense() {
     let wrong = [
         (task(701, 0, 5000), "not asked about"),
         (task(700, 0, 5001), "not asked about"),
+        (task(700, 700, 5001), "not asked about"),
         (task(1, 0, 5000), "nobody may touch"),
         (task(0, 0, 5000), "nobody may touch"),
         (task(700, 701, 0), "without its start time"),
