@@ -15,3 +15,4 @@ pub mod sensor;
 pub mod status;
 pub mod steward;
 pub mod telemetry;
+pub mod tier;
