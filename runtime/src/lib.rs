@@ -2,12 +2,11 @@
 
 pub mod backend;
 pub mod classifier;
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
-pub mod doctor;
+pub mod enforcer;
 pub mod flow;
 pub mod launch;
 pub mod monitor;

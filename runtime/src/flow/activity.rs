@@ -63,6 +63,8 @@ pub enum ActionKind {
     InDoubt,
     /// There is no lever; `Action::lever` says why.
     NoLever,
+    /// A tier changed and nothing had to be written for it.
+    Tier,
 }
 
 /// What became of one knob on one target.

@@ -107,6 +107,7 @@ pub(crate) fn kind(kind: ActionKind) -> &'static str {
         ActionKind::Refused => "refused",
         ActionKind::InDoubt => "in doubt",
         ActionKind::NoLever => "no lever",
+        ActionKind::Tier => "tier",
     }
 }
 

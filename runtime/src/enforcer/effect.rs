@@ -1,0 +1,184 @@
+//! Did it help? Measures each action by what the one who waited waits afterwards. Pure.
+//!
+//! The measure is the median over the next [`SAMPLES`] usable sweeps: the first of them still
+//! holds a part of the time before, and one odd sweep shall not decide. Actions close to each
+//! other are measured each by itself, so a later one may take credit with an earlier one; the
+//! numbers say what was seen, not what would have been.
+
+use crate::flow::activity::{Action, Effect};
+use crate::flow::message::{Name, Protected};
+use std::collections::VecDeque;
+
+/// Usable sweeps that are looked at.
+const SAMPLES: usize = 4;
+
+/// Sweeps after which a measurement is given up: the victim left, or no sweep was usable.
+const PATIENCE: u64 = 40;
+
+/// Actions measured at a time; the oldest makes room.
+const OPEN: usize = 64;
+
+/// Waiting below which nothing can be said about an effect, ms per second.
+const NOISE: f64 = 5.0;
+
+/// Part of the waiting that must have gone for an action to have helped.
+const WORTH: f64 = 0.2;
+
+/// Actions whose effect is not known yet.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: VecDeque<Measure>,
+}
+
+#[derive(Debug)]
+struct Measure {
+    action: Action,
+    victim: Name,
+    before: f64,
+    after: Vec<f64>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Starts to measure an action, if somebody waited when it was taken.
+    pub fn begin(&mut self, action: &Action, protected: &[Protected]) {
+        let named = action.change.as_ref().and_then(|change| change.contention.as_ref());
+        let (victim, before) = match named {
+            Some(contention) => (contention.victim.clone(), contention.wait_ms_per_s),
+            None => {
+                let contended = protected.iter().filter(|workload| workload.contended);
+                let worst = contended
+                    .filter_map(|workload| Some((workload, workload.wait_ms_per_s?)))
+                    .max_by(|one, other| one.1.total_cmp(&other.1));
+                match worst {
+                    Some((workload, wait)) => (workload.workload.clone(), wait),
+                    None => return,
+                }
+            }
+        };
+        if self.open.len() == OPEN {
+            self.open.pop_front();
+        }
+        self.open.push_back(Measure { action: action.clone(), victim, before, after: Vec::new() });
+    }
+
+    /// Takes in how the protected fare at the sweep `tick`; answers the actions whose effect is
+    /// now known.
+    pub fn observe(&mut self, tick: u64, protected: &[Protected]) -> Vec<Action> {
+        let mut done = Vec::new();
+        self.open.retain_mut(|measure| {
+            let seen = protected.iter().find(|workload| workload.workload == measure.victim);
+            measure.after.extend(seen.and_then(|workload| workload.wait_ms_per_s));
+            if measure.after.len() >= SAMPLES {
+                let mut action = measure.action.clone();
+                action.effect = Some(Effect {
+                    victim: measure.victim.clone(),
+                    wait_before_ms_per_s: measure.before,
+                    wait_after_ms_per_s: median(&mut measure.after),
+                });
+                done.push(action);
+                return false;
+            }
+            tick.saturating_sub(measure.action.provenance.tick) < PATIENCE
+        });
+        done
+    }
+}
+
+/// Whether an action took a noticeable part of the waiting away; `None` if there was too little
+/// of it to tell.
+pub fn helped(effect: &Effect) -> Option<bool> {
+    let before = effect.wait_before_ms_per_s;
+    (before >= NOISE).then_some(effect.wait_after_ms_per_s <= before * (1.0 - WORTH))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values {
+        [] => 0.0,
+        _ if values.len() % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::flow::activity::ActionKind;
+    use crate::flow::message::Provenance;
+    use std::sync::Arc;
+
+    fn action(tick: u64) -> Action {
+        Action {
+            seq: 7,
+            provenance: Provenance { tick, ..Default::default() },
+            workload: "batch".into(),
+            kind: ActionKind::Weight,
+            dry_run: false,
+            tier: 2,
+            rule: "workload.batch".to_owned(),
+            change: None,
+            lever: String::new(),
+            knobs: Vec::new(),
+            effect: None,
+        }
+    }
+
+    fn waits(wait: Option<f64>) -> [Protected; 1] {
+        [Protected {
+            workload: "redis".into(),
+            members: Arc::from([]),
+            wait_ms_per_s: wait,
+            contended: true,
+        }]
+    }
+
+    #[test]
+    fn the_effect_is_the_median_of_the_next_four_usable_sweeps() {
+        let mut ledger = Ledger::default();
+        ledger.begin(&action(1), &waits(Some(340.0)));
+        for (tick, wait) in [(2, Some(300.0)), (3, None), (4, Some(4.0)), (5, Some(6.0))] {
+            assert!(ledger.observe(tick, &waits(wait)).is_empty());
+        }
+        let done = ledger.observe(6, &waits(Some(2.0)));
+        let effect = done[0].effect.as_ref().unwrap();
+        assert_eq!((effect.wait_before_ms_per_s, effect.wait_after_ms_per_s), (340.0, 5.0));
+        assert_eq!((done[0].seq, helped(effect)), (7, Some(true)));
+        assert!(ledger.observe(7, &waits(Some(2.0))).is_empty(), "told once");
+    }
+
+    #[test]
+    fn nobody_waited_nothing_to_measure() {
+        let mut ledger = Ledger::default();
+        ledger.begin(&action(1), &[]);
+        let mut calm = waits(Some(0.0));
+        calm[0].contended = false;
+        ledger.begin(&action(1), &calm);
+        assert!(ledger.open.is_empty());
+    }
+
+    #[test]
+    fn a_victim_that_left_is_given_up() {
+        let mut ledger = Ledger::default();
+        ledger.begin(&action(1), &waits(Some(50.0)));
+        for tick in 2..=PATIENCE + 1 {
+            assert!(ledger.observe(tick, &[]).is_empty());
+        }
+        assert!(ledger.open.is_empty());
+    }
+
+    #[test]
+    fn too_little_waiting_says_nothing() {
+        let effect = |before, after| Effect {
+            victim: "redis".into(),
+            wait_before_ms_per_s: before,
+            wait_after_ms_per_s: after,
+        };
+        assert_eq!(helped(&effect(3.0, 3.0)), None);
+        assert_eq!(helped(&effect(100.0, 95.0)), Some(false));
+        assert_eq!(helped(&effect(100.0, 80.0)), Some(true));
+    }
+}

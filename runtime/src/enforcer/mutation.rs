@@ -1,0 +1,31 @@
+//! Faults that the end-to-end tests switch on to prove that they would notice.
+//!
+//! Without the cargo feature `mutations` every question here is answered "no" at compile time.
+//! With it, the environment variable `OUTRIGGER_TEST_MUTATION` names the one fault:
+//! `enforcer-noop` (writes are skipped and pretended), `skip-undo` (nothing is taken back when
+//! the sidecar stops), `leaf-only` (the lever is always the antagonist's own leaf).
+
+#[cfg(feature = "mutations")]
+fn is(name: &str) -> bool {
+    std::env::var_os("OUTRIGGER_TEST_MUTATION").is_some_and(|mutation| mutation == name)
+}
+
+#[cfg(not(feature = "mutations"))]
+const fn is(_: &str) -> bool {
+    false
+}
+
+/// Writes are skipped and pretended.
+pub fn noop() -> bool {
+    is("enforcer-noop")
+}
+
+/// Nothing is taken back at the end.
+pub fn skip_undo() -> bool {
+    is("skip-undo")
+}
+
+/// The lever is always the antagonist's own leaf.
+pub fn leaf_only() -> bool {
+    is("leaf-only")
+}

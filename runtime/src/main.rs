@@ -1,7 +1,0 @@
-//! The `outrigger` program: see `outrigger::cli`.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    outrigger::cli::main(outrigger::cli::sidecar::absent)
-}
