@@ -2,10 +2,12 @@
 
 pub mod backend;
 pub mod classifier;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod doctor;
 pub mod enforcer;
 pub mod flow;
 pub mod launch;

@@ -237,9 +237,14 @@ impl Instance {
         Ok(self)
     }
 
-    /// Removes the socket and, if nothing is left in it (no journal, no report), the directory.
+    /// Removes the socket and the directory, unless there is a journal in it (or what could not be
+    /// read of one): that is still needed.
     pub fn remove(&self) {
-        for removed in [fs::remove_file(&self.socket), fs::remove_dir(&self.directory)] {
+        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        if names.map(|e| e.file_name()).any(|n| n.to_string_lossy().starts_with("journal")) {
+            return;
+        }
+        for removed in [fs::remove_file(&self.socket), fs::remove_dir_all(&self.directory)] {
             if let Err(error) = removed {
                 tracing::debug!(instance = %self.id, %error, "not removed");
             }
@@ -301,6 +306,9 @@ mod tests {
         assert_eq!((first.id.as_str(), second.id.as_str()), ("run-12", "run-12-2"));
         let ids: Vec<String> = state.instances().unwrap().into_iter().map(|i| i.id).collect();
         assert_eq!(ids, ["run-12", "run-12-2"]);
+        fs::write(first.directory.join("journal"), "").unwrap();
+        fs::write(second.directory.join("writers.lock"), "").unwrap();
+        first.remove();
         second.remove();
         assert_eq!(state.instances().unwrap().len(), 1);
     }

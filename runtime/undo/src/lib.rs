@@ -18,6 +18,6 @@ pub use journal::Journal;
 pub use journal::file::hold_writers;
 pub use journal::{Entry, JournalError, Journalled, Kin, Why};
 pub use operation::{Kind, Operation, Task};
-#[cfg(target_os = "linux")]
-pub use restore::restore;
 pub use restore::{Outcome, Report};
+#[cfg(target_os = "linux")]
+pub use restore::{Outstanding, outstanding, restore};

@@ -2,7 +2,7 @@
 
 use super::{Kernel, Report, give_back};
 use crate::journal::{JournalError, file, reader};
-use crate::{Entry, knob};
+use crate::{Entry, Task, knob};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -49,6 +49,34 @@ pub fn restore(dir: &Path) -> Result<Report, JournalError> {
         close_done(dir, found.length, &report);
     }
     Ok(report)
+}
+
+/// What a journal holds, without changing anything.
+#[derive(Clone, Debug)]
+pub struct Outstanding {
+    /// Who wrote it.
+    pub owner: Task,
+    /// Whether that process is alive: then what it changed is its own business.
+    pub is_owner_alive: bool,
+    /// The knobs that are not as they were found, as far as the journal says.
+    pub entries: Vec<Entry>,
+}
+
+/// Reads the journal in `dir` and touches nothing; `None` if there is none, or only one of an
+/// earlier boot, with which its changes have gone.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn outstanding(dir: &Path) -> Result<Option<Outstanding>, JournalError> {
+    let Some(found) = reader::read(dir)? else { return Ok(None) };
+    if found.boot != crate::host::boot_id()? {
+        return Ok(None);
+    }
+    Ok(Some(Outstanding {
+        owner: found.owner,
+        is_owner_alive: knob::is_alive(found.owner),
+        entries: found.book.entries().cloned().collect(),
+    }))
 }
 
 /// `None`, and a note, if they do not die: what they may still write cannot be waited for.

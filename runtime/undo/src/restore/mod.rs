@@ -20,7 +20,7 @@ mod kernel;
 pub(crate) use descendants::inherited_origin;
 pub use engine::give_back;
 #[cfg(target_os = "linux")]
-pub use from_file::restore;
+pub use from_file::{Outstanding, outstanding, restore};
 #[cfg(target_os = "linux")]
 pub use kernel::Kernel;
 pub use report::{Item, Outcome, Report};

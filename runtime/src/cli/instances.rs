@@ -1,0 +1,64 @@
+//! Which sidecar is meant.
+
+use super::common::{Common, state_dir};
+use super::output::Failure;
+use crate::paths::{DAEMON, Instance};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// For commands that talk to a running sidecar.
+#[derive(clap::Args)]
+pub(super) struct Which {
+    /// Which sidecar, if several run: daemon, run-PID, attach-PID.
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+}
+
+/// A living sidecar.
+#[derive(Clone, Debug)]
+pub(super) struct Living {
+    pub id: String,
+    pub socket: PathBuf,
+}
+
+/// Every living sidecar of the state directory, or the one that was named.
+pub(super) fn living(which: &Which, common: &Common) -> Result<Vec<Living>, Failure> {
+    let loaded = common.load(Vec::new())?;
+    let state = state_dir(&loaded);
+    let mut candidates: Vec<Living> = state
+        .instances()?
+        .into_iter()
+        .map(|Instance { id, socket, .. }| Living { id, socket })
+        .collect();
+    if let Some(socket) = &loaded.config.control.socket {
+        candidates.retain(|candidate| candidate.id != DAEMON);
+        candidates.push(Living { id: DAEMON.to_owned(), socket: socket.clone() });
+    }
+    candidates.retain(|candidate| UnixStream::connect(&candidate.socket).is_ok());
+    if let Some(name) = &which.instance {
+        candidates.retain(|candidate| candidate.id == *name);
+    }
+    if candidates.is_empty() {
+        let which = which.instance.as_ref().map_or_else(String::new, |name| format!(" {name:?}"));
+        return Err(Failure::failed(format!(
+            "no sidecar{which} is running (looked in {})",
+            state.path().display()
+        )));
+    }
+    Ok(candidates)
+}
+
+/// The one sidecar that is meant.
+pub(super) fn one(which: &Which, common: &Common) -> Result<Living, Failure> {
+    let mut living = living(which, common)?;
+    match (living.len(), living.pop()) {
+        (1, Some(one)) => Ok(one),
+        (_, last) => {
+            let names: Vec<String> = living.into_iter().chain(last).map(|l| l.id).collect();
+            Err(Failure::usage(format!(
+                "several sidecars are running: {}; say which with --instance",
+                names.join(", ")
+            )))
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The `outrigger` program: see `outrigger::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outrigger::cli::main(outrigger::cli::sidecar::absent)
+}
