@@ -155,7 +155,7 @@ fn a_real_time_thread_is_refused_and_the_others_are_not() {
     let pid = victim.pid();
     let fifo = |tid: &u32| thread_field(pid, *tid, 41) == Some(i64::from(libc::SCHED_FIFO));
     if !victim.threads().iter().any(fifo) {
-        return println!("skipped: no real-time thread can be made here");
+        return support::skipped("no real-time thread can be made here");
     }
     for (knob, value) in [(Capability::SCHED_CLASS, 1), (Capability::PRIORITY, 3)] {
         let (made, refused) = pen.apply(victim.id(), [Setting::number(knob, value)]);
@@ -226,7 +226,7 @@ fn the_autogroup_of_a_session_is_changed_in_one_go() {
     if !on.is_ok_and(|on| on.trim() == "1") {
         let (_, refused) = pen.apply(victim.id(), set(7));
         assert_eq!(refused, [(Capability::AUTOGROUP, ErrorCode::NOT_SUPPORTED)]);
-        return println!("skipped: no autogroups here");
+        return support::skipped("no autogroups here");
     }
     let value = || std::fs::read_to_string(format!("/proc/{}/autogroup", victim.pid())).unwrap();
     for nice in [7, -3, 0] {
@@ -408,11 +408,11 @@ impl Cpuset {
         let name = format!("/sys/fs/cgroup/cpuset/outrigger-test-{}-set", std::process::id());
         // SAFETY: takes a number, answers a number.
         if unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } < 2 {
-            println!("skipped: needs two CPUs");
+            support::skipped("needs two CPUs");
             return None;
         }
         if let Err(error) = std::fs::create_dir(&name) {
-            println!("skipped: cannot make {name}: {error}");
+            support::skipped(&format!("cannot make {name}: {error}"));
             return None;
         }
         let group = Self(name.into());

@@ -301,7 +301,7 @@ fn what_is_hidden_is_counted_as_unreadable() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut parts = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (parts.next(), parts.next()) < (Some(5), Some(8)) {
-        return println!("skipped: this kernel's hidepid is not per mount");
+        return support::skipped("this kernel's hidepid is not per mount");
     }
     if support::root() {
         drop(Victim::role("hidden"));
@@ -373,7 +373,7 @@ impl Group {
         match std::fs::create_dir(&name) {
             Ok(()) => Some(Self(name.into())),
             Err(error) => {
-                println!("skipped: cannot make {name}: {error}");
+                support::skipped(&format!("cannot make {name}: {error}"));
                 None
             }
         }
