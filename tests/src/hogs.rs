@@ -152,7 +152,7 @@ impl Drop for Hogs {
 
 /// User and system time of a process and its ended children: fields 14 to 17 of
 /// `/proc/PID/stat`. Zero if it is gone.
-fn cpu_time(pid: u32) -> Duration {
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let ticks: u64 = fields.split(' ').skip(12).take(4).flat_map(str::parse::<u64>).sum();

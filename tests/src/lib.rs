@@ -9,12 +9,15 @@ mod hogs;
 mod mutation;
 mod outrigger;
 mod requirement;
+mod service;
 mod wait;
 
+pub use ::outrigger::demo::Summary;
 pub use ::outrigger::demo::snapshot::{Difference, Snapshot};
 pub use group::{Group, hierarchy};
 pub use hogs::{Hogs, Plan};
 pub use mutation::Mutation;
 pub use outrigger::{Outrigger, Start, program};
 pub use requirement::{cgroup1, root};
+pub use service::{Service, Usage};
 pub use wait::{until, until_some};

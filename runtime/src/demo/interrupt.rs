@@ -11,13 +11,18 @@ extern "C" fn note(_: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// Catches SIGINT, SIGTERM and SIGHUP from now on. For the whole process, once.
+/// Catches SIGINT, SIGTERM and SIGHUP from now on, for the whole process. What was ignored (by
+/// `nohup`, say) stays ignored.
 pub fn catch() {
     let handler: extern "C" fn(libc::c_int) = note;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler stores to an atomic and does nothing else, which is
         // async-signal-safe.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+        unsafe {
+            if libc::signal(signal, handler as libc::sighandler_t) == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
     }
 }
 
