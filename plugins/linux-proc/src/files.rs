@@ -153,23 +153,6 @@ pub(crate) fn arguments(text: &[u8]) -> impl Iterator<Item = String> + '_ {
         .map(|argument| String::from_utf8_lossy(argument).into_owned())
 }
 
-/// A list of numbers such as `0-3,8`; `None` if it is malformed. An empty text is an empty list.
-pub(crate) fn list(text: &str) -> Option<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for part in text.trim().split(',').filter(|part| !part.is_empty()) {
-        let (low, high) = part.split_once('-').unwrap_or((part, part));
-        let (low, high): (u32, u32) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-        // More CPUs or nodes than any kernel supports would be a typing error that eats memory.
-        if low > high || high > 0xffff {
-            return None;
-        }
-        numbers.extend(low..=high);
-    }
-    numbers.sort_unstable();
-    numbers.dedup();
-    Some(numbers)
-}
-
 /// The decimal number a text begins with.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -257,14 +240,5 @@ mod tests {
         assert_eq!(all(b"sh\0-c\0\0"), ["sh", "-c", ""]);
         assert_eq!(all(b"nginx: worker"), ["nginx: worker"]);
         assert!(all(b"").is_empty());
-    }
-
-    #[test]
-    fn lists() {
-        assert_eq!(list("0-2,8\n"), Some(vec![0, 1, 2, 8]));
-        assert_eq!(list(""), Some(vec![]));
-        for wrong in ["a", "3-1", "0-99999999", "1-", "-2"] {
-            assert_eq!(list(wrong), None, "{wrong}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::files;
 use crate::reader::Reader;
+use outrigger_sdk::undo::knob::cpu_list;
 use std::fs::File;
 
 /// Kept files about the host.
@@ -18,7 +19,7 @@ impl HostFiles {
         let tickless = std::fs::read_to_string("/sys/devices/system/cpu/nohz_full")
             .ok()
             // `(null)` if there are none.
-            .and_then(|text| files::list(&text));
+            .and_then(|text| cpu_list::parse(&text).ok());
         Self {
             pressure: File::open("/proc/pressure/cpu").ok(),
             online: File::open("/sys/devices/system/cpu/online").ok(),
@@ -38,7 +39,7 @@ impl HostFiles {
             .online
             .as_ref()
             .and_then(|file| reader.kept(file).ok())
-            .and_then(|text| files::list(std::str::from_utf8(text).ok()?))
+            .and_then(|text| cpu_list::parse(std::str::from_utf8(text).ok()?).ok())
             .map(|cpus| cpus.len() as u32);
         listed.filter(|&cpus| cpus > 0).unwrap_or_else(|| {
             // SAFETY: takes a number, answers a number.

@@ -3,7 +3,7 @@
 //! Only what is there is told: one node is one node, and a kernel without NUMA has none. Nothing
 //! here pins anything.
 
-use crate::files;
+use outrigger_sdk::undo::knob::cpu_list;
 use std::path::Path;
 
 /// A memory node.
@@ -26,7 +26,7 @@ pub const ROOT: &str = "/sys/devices/system/node";
 /// There is no such directory (a kernel without NUMA, or no sysfs), or it cannot be read.
 pub fn nodes(root: &Path) -> std::io::Result<Vec<Node>> {
     let online = std::fs::read_to_string(root.join("online"))?;
-    let online = files::list(&online).ok_or(std::io::ErrorKind::InvalidData)?;
+    let online = cpu_list::parse(&online).map_err(|_| std::io::ErrorKind::InvalidData)?;
     online
         .into_iter()
         .map(|number| {
@@ -35,7 +35,7 @@ pub fn nodes(root: &Path) -> std::io::Result<Vec<Node>> {
             let memory = std::fs::read_to_string(place.join("meminfo")).ok();
             Ok(Node {
                 number,
-                cpus: files::list(&cpus).ok_or(std::io::ErrorKind::InvalidData)?,
+                cpus: cpu_list::parse(&cpus).map_err(|_| std::io::ErrorKind::InvalidData)?,
                 memory_bytes: memory.and_then(|text| total_bytes(&text)),
             })
         })

@@ -2,7 +2,6 @@
 //!
 //! Pure but for two looks at the machine: which CPUs are online, and whether it forms autogroups.
 
-use crate::files;
 use crate::rules::{io_class, real_time};
 use outrigger_sdk::undo::knob::cpu_list;
 use outrigger_sdk::{Capability, Error, ErrorCode, Kind, Setting};
@@ -101,7 +100,7 @@ fn affinity(text: &str) -> Result<String, Error> {
     let range = |message: String| Error::new(ErrorCode::RANGE, STEP, message);
     let wanted = cpu_list::parse(text).map_err(|error| range(error.to_string()))?;
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    let online = files::list(&online).unwrap_or_default();
+    let online = cpu_list::parse(&online).unwrap_or_default();
     let usable: Vec<u32> = wanted
         .into_iter()
         .filter(|cpu| online.is_empty() || online.binary_search(cpu).is_ok())
