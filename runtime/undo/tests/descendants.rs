@@ -174,6 +174,48 @@ fn threads_go_back_each_to_its_own_cgroup() {
 }
 
 #[test]
+fn a_thread_that_somebody_else_moved_stays_where_it_is() {
+    needs_cgroup_v1!();
+    let (theirs, group) = (Cgroup::create(CPU), Cgroup::create(CPU));
+    let process = Process::with_threads(3);
+    let (mut journal, _dir) = journal();
+    change(&mut journal, Kind::Membership, Some(process.task()), CPU, &group.inner());
+    let moved = *look::threads(process.pid()).last().unwrap();
+    theirs.write("tasks", &moved.to_string());
+    assert_eq!(outcomes(&journal.undo_all()), ["restored"]);
+    for tid in look::threads(process.pid()) {
+        let expected = if tid == moved { theirs.inner() } else { "/".to_owned() };
+        assert_eq!(look::cpu_cgroup(process.pid(), tid), expected, "{tid}");
+    }
+}
+
+#[test]
+fn contexts_of_the_v2_tree_come_empty_too() {
+    const UNIFIED: &str = "/sys/fs/cgroup/unified";
+    needs_cgroup_v1!();
+    if !std::path::Path::new(UNIFIED).join("cgroup.procs").exists() {
+        eprintln!("skipped: no v2 tree beside v1");
+        return;
+    }
+    let group = Cgroup::name(UNIFIED);
+    let mut shell = Process::shell(FORKING);
+    let frozen = Process::with_threads(1);
+    let before = snapshot(&[shell.pid(), frozen.pid()], &[]);
+    let (mut journal, _dir) = journal();
+    change(&mut journal, Kind::Context, None, &group.text(), "present");
+    for process in [&shell, &frozen] {
+        change(&mut journal, Kind::Membership, Some(process.task()), UNIFIED, &group.inner());
+    }
+    change(&mut journal, Kind::File, None, &group.file("cgroup.freeze"), "1");
+    let report = journal.undo_all();
+    let after = snapshot(&[shell.pid(), frozen.pid()], &[]);
+    shell.kill_group();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(after, before);
+    assert!(!group.path.exists());
+}
+
+#[test]
 fn a_cgroup_that_has_vanished_is_replaced_by_the_nearest_above_it() {
     needs_cgroup_v1!();
     let (outer, group) = (Cgroup::create(CPU), Cgroup::name(CPU));

@@ -172,6 +172,93 @@ fn a_weight_whose_group_is_no_longer_idle_is_still_ours() {
 }
 
 #[test]
+fn a_weight_reset_by_a_restorer_that_died_in_between_is_still_ours() {
+    needs_cgroup_v1!();
+    let group = Cgroup::create(CPU);
+    if !group.path.join("cpu.idle").exists() {
+        eprintln!("skipped: this kernel has no cpu.idle");
+        return;
+    }
+    group.write("cpu.shares", "512");
+    let (mut journal, _dir) = journal();
+    change(&mut journal, Kind::File, None, &group.file("cpu.shares"), "10");
+    change(&mut journal, Kind::File, None, &group.file("cpu.idle"), "1");
+    // It got this far, and could not say so.
+    group.write("cpu.idle", "0");
+    assert_eq!(group.read("cpu.shares"), "1024");
+    assert_eq!(outcomes(&journal.undo_all()), ["restored", "unchanged"]);
+    assert_eq!(group.read("cpu.shares"), "512");
+}
+
+#[test]
+fn a_write_whose_answer_never_came_is_put_back() {
+    needs_cgroup_v1!();
+    let (process, group) = (Process::asleep(), Cgroup::create(CPU));
+    let (mut journal, _dir) = journal();
+    let thread = Some(process.thread());
+    journal.record(operation(Kind::Nice, thread, "", "6"), &why("w")).unwrap();
+    knob::write(Kind::Nice, thread, "", "6").unwrap();
+    // The kernel makes 2 of 1, and nobody was told.
+    let shares = group.file("cpu.shares");
+    journal.record(operation(Kind::File, None, &shares, "1"), &why("w")).unwrap();
+    knob::write(Kind::File, None, &shares, "1").unwrap();
+    // Announced, and never written.
+    journal.record(operation(Kind::OomScoreAdj, Some(process.task()), "", "9"), &why("w")).unwrap();
+    assert_eq!(outcomes(&journal.undo_all()), ["restored", "restored", "unchanged"]);
+    assert_eq!(look::of(process.pid(), "nice"), "0");
+    assert_eq!(group.read("cpu.shares"), "1024");
+}
+
+#[test]
+fn a_full_file_system_forbids_changes_and_leaves_a_readable_journal() {
+    needs_root!();
+    let temp = tempfile::tempdir().unwrap();
+    let full = temp.path().join("full");
+    std::fs::create_dir(&full).unwrap();
+    // In a mount namespace of this thread only, which ends with it.
+    // SAFETY: takes a flag; then zero-ended strings that outlive the calls.
+    let mounted = unsafe {
+        let path = std::ffi::CString::new(full.to_str().unwrap()).unwrap();
+        let none = std::ptr::null();
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast())
+                == 0
+            && libc::mount(
+                c"tmpfs".as_ptr(),
+                path.as_ptr(),
+                c"tmpfs".as_ptr(),
+                0,
+                c"size=16k,mode=700".as_ptr().cast(),
+            ) == 0
+    };
+    if !mounted {
+        eprintln!("skipped: cannot mount in a namespace here");
+        return;
+    }
+    let process = Process::asleep();
+    let mut journal = Journal::create(&full).unwrap();
+    assert!(journal.is_on_tmpfs());
+    let mut values = (1..20).cycle().map(|value| value.to_string());
+    let refused = loop {
+        let planned = operation(Kind::Nice, Some(process.thread()), "", &values.next().unwrap());
+        let after = planned.after.clone();
+        match journal.record(planned, &why("w")) {
+            Ok(journalled) => {
+                let value = knob::write(Kind::Nice, Some(process.thread()), "", &after).unwrap();
+                // The answer may be what does not fit any more.
+                let _ = journal.settle(&journalled, Ok(&value));
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, JournalError::Io { .. }), "{refused}");
+    assert!(std::fs::read(full.join("journal")).unwrap().ends_with(b"\n"), "no half line");
+    drop(journal);
+    assert!(restore(&full).unwrap().is_clean());
+    assert_eq!(look::of(process.pid(), "nice"), "0");
+}
+
+#[test]
 fn a_child_journalled_itself_goes_back_to_its_ancestors_origin() {
     needs_root!();
     let (mut journal, _dir) = journal();

@@ -51,7 +51,7 @@ impl Book {
     pub(crate) fn apply(&mut self, record: Record) {
         match record {
             Record::Owner { .. } | Record::Failed { .. } | Record::Unknown => {}
-            Record::Will { token, mut operation, why, at, kin, origin } => {
+            Record::Will { token, mut operation, why, at, kin, born_with } => {
                 self.last_token = self.last_token.max(token);
                 self.given.insert((operation.kind, operation.after.clone()));
                 let known = self.by_key.get(&key(&operation, &kin)).copied();
@@ -61,10 +61,20 @@ impl Book {
                 } else {
                     let in_doubt = vec![(token, operation.after.clone())];
                     let mut left = Vec::new();
-                    if let Some(origin) = origin {
-                        left.push(std::mem::replace(&mut operation.before, origin));
+                    let born_ours = born_with.as_ref().map(|born_with| born_with.since);
+                    if let Some(born_with) = born_with {
+                        left.push(std::mem::replace(&mut operation.before, born_with.origin));
                     }
-                    self.insert(Entry { token, operation, why, since: at, kin, left, in_doubt });
+                    self.insert(Entry {
+                        token,
+                        operation,
+                        why,
+                        since: at,
+                        born_ours,
+                        kin,
+                        left,
+                        in_doubt,
+                    });
                 }
             }
             Record::Did { token, value } => {
@@ -103,6 +113,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::Inheritance;
     use super::{Book, Record};
     use crate::{Kind, Operation, Task, Why};
 
@@ -120,7 +131,7 @@ mod tests {
             why: Why::default(),
             at: token,
             kin: Default::default(),
-            origin: None,
+            born_with: None,
         }
     }
     fn did(token: u64, value: &str) -> Record {
@@ -185,10 +196,10 @@ mod tests {
         let Record::Will { token, operation, why, at, kin, .. } = will(1, "10", "20") else {
             panic!()
         };
-        let origin = Some("1024".to_owned());
-        let book = book([Record::Will { token, operation, why, at, kin, origin }]);
+        let born_with = Some(Inheritance { origin: "1024".to_owned(), since: 0 });
+        let book = book([Record::Will { token, operation, why, at, kin, born_with }]);
         let entry = book.entries().next().unwrap();
-        assert_eq!((entry.origin(), entry.ours()), ("1024", Some("10")));
+        assert_eq!((entry.origin(), entry.ours(), entry.gives_since()), ("1024", Some("10"), 0));
         assert!(book.may_have_given(Kind::File, "20") && !book.may_have_given(Kind::Nice, "20"));
     }
 
@@ -207,7 +218,7 @@ mod tests {
                 autogroup: Some("/autogroup-7".to_owned()),
                 ..Default::default()
             };
-            Record::Will { token, operation, why: Why::default(), at: 1, kin, origin: None }
+            Record::Will { token, operation, why: Why::default(), at: 1, kin, born_with: None }
         };
         let book = book([will(1, 10, "0"), did(1, "19"), will(2, 11, "19"), did(2, "19")]);
         assert_eq!(book.len(), 1);

@@ -26,6 +26,15 @@ pub struct Kin {
     pub autogroup: Option<String>,
 }
 
+/// For a task that was born with a value its ancestor had from us: what its own would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inheritance {
+    /// What to put back in the end.
+    pub(crate) origin: String,
+    /// Since when the ancestor had a value of ours.
+    pub(crate) since: u64,
+}
+
 /// Two operations with equal keys turn the same knob.
 pub(crate) type Key = (Kind, Option<Task>, String);
 
@@ -42,6 +51,10 @@ pub struct Entry {
     /// Clock ticks since boot when the first record was written. What was born earlier has not
     /// inherited from us.
     pub since: u64,
+    /// For a task born with our value: since when its ancestor had that. Its own children may
+    /// have it although they are older than the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born_ours: Option<u64>,
     /// Where the task stood.
     #[serde(default)]
     pub kin: Kin,
@@ -65,6 +78,11 @@ impl Entry {
     /// The value we left, as read back; `None` until the first write was answered.
     pub fn ours(&self) -> Option<&str> {
         self.left.last().map(String::as_str)
+    }
+
+    /// Since when children may have been born with a value of ours.
+    pub(crate) fn gives_since(&self) -> u64 {
+        self.born_ours.unwrap_or(self.since)
     }
 
     pub(crate) fn key(&self) -> Key {

@@ -3,7 +3,7 @@
 use super::entry::key;
 use super::file::{self, Appender};
 use super::{Book, Entry, JournalError, Journalled, Kin, Record, Why, reader};
-use crate::restore::{Kernel, Outcome, Report, give_back, inherited_origin};
+use crate::restore::{Kernel, Outcome, Report, give_back, inheritance};
 use crate::{Kind, Operation, Task, host, knob};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -252,13 +252,13 @@ impl Journal {
         let token = self.book.next_token();
         let kin = operation.task.map(|task| kin(operation.kind, task)).unwrap_or_default();
         let at = host::ticks_since_boot();
-        let origin = match self.book.find(&key(&operation, &kin)) {
+        let born_with = match self.book.find(&key(&operation, &kin)) {
             None if self.book.may_have_given(operation.kind, &operation.before) => {
-                inherited_origin(&self.world, self.book.entries(), &operation)
+                inheritance(&self.world, self.book.entries(), &operation)
             }
             _ => None,
         };
-        self.append(Record::Will { token, operation, why, at, kin, origin })?;
+        self.append(Record::Will { token, operation, why, at, kin, born_with })?;
         Ok(token)
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod reader;
 
 #[cfg(target_os = "linux")]
 pub(crate) use book::Book;
+pub(crate) use entry::Inheritance;
 pub use entry::{Entry, Kin, Why};
 pub use error::JournalError;
 #[cfg(target_os = "linux")]

@@ -77,7 +77,7 @@ mod tests {
                 why: Why::default(),
                 at: 0,
                 kin: Default::default(),
-                origin: None,
+                born_with: None,
             };
             text += &will.line().unwrap();
             text += &Record::Did { token, value: "19".to_owned() }.line().unwrap();

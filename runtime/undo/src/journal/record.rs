@@ -6,7 +6,7 @@
 //! lines it cannot use. A last line without a newline was being written when its writer died,
 //! before anything was changed: it is ignored.
 
-use super::entry::{Entry, Kin, Why};
+use super::entry::{Entry, Inheritance, Kin, Why};
 use crate::{Operation, Task};
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) enum Record {
     /// Whose journal this is.
     Owner { format: u32, boot: String, owner: Task },
-    /// A change is about to be made. `origin` is what to put back if it is not `before`, since the
-    /// task was born with a value that its journalled ancestor had from us.
+    /// A change is about to be made. `born_with` says what to put back if `before` is ours,
+    /// since the task was born with a value that its journalled ancestor had from us.
     Will {
         token: u64,
         operation: Operation,
@@ -28,7 +28,7 @@ pub(crate) enum Record {
         at: u64,
         kin: Kin,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        origin: Option<String>,
+        born_with: Option<Inheritance>,
     },
     /// It was made, and this is what was read back.
     Did { token: u64, value: String },

@@ -3,11 +3,13 @@
 use super::engine::{Engine, PATIENCE_MS, SWEEPS};
 use super::kin::{Family, People};
 use super::world::{Person, World};
+use crate::journal::Inheritance;
 use crate::{Entry, Kind, Operation};
 use std::collections::HashSet;
 
-/// A census is not atomic: only two in a row without a find are believed.
-const CALM_SWEEPS: usize = 2;
+/// A census is not atomic: a task may have a child and die before it is looked at. Only so many
+/// in a row without a find are believed.
+const CALM_SWEEPS: usize = 3;
 
 impl<'w> Engine<'w> {
     /// Whoever was born with a value of ours gets its ancestor's, until nobody is found.
@@ -125,11 +127,11 @@ impl Kind {
 
 /// What to put back in the end for a task that was born with a value its journalled ancestor had
 /// from us; `None` if its value is its own.
-pub(crate) fn inherited_origin<'e>(
+pub(crate) fn inheritance<'e>(
     world: &dyn World,
     entries: impl Iterator<Item = &'e Entry>,
     operation: &Operation,
-) -> Option<String> {
+) -> Option<Inheritance> {
     let (kind, locator) = (operation.kind, operation.locator.as_str());
     kind.inherited_per_process(world, locator)?;
     let line = world.line(operation.task?);
@@ -138,5 +140,5 @@ pub(crate) fn inherited_origin<'e>(
     }));
     let ancestors = family.nearest(line.first()?, &People::of(&line), true);
     let giver = ancestors.iter().find(|ancestor| ancestor.may_have_given(&operation.before))?;
-    Some(giver.origin().to_owned())
+    Some(Inheritance { origin: giver.origin().to_owned(), since: giver.gives_since() })
 }

@@ -194,11 +194,7 @@ impl<'w> Engine<'w> {
         for _ in 0..SWEEPS {
             let threads = self.world.threads(task);
             let inside: Vec<Task> = (threads.iter().copied())
-                .filter(|thread| !own.contains(thread))
-                .filter(|thread| {
-                    let now = self.world.read(Kind::Membership, Some(*thread), mount);
-                    now.is_ok_and(|now| judge(entry, &now) == Verdict::Restore)
-                })
+                .filter(|thread| !own.contains(thread) && self.is_where_we_put_it(entry, *thread))
                 .collect();
             if inside.is_empty() {
                 return if moved { reached() } else { Outcome::Unchanged };
@@ -206,6 +202,10 @@ impl<'w> Engine<'w> {
             let together = inside.len() == threads.len();
             let movers = if together { std::slice::from_ref(&task) } else { &inside };
             for mover in movers {
+                // Looking at the others took a while.
+                if !self.is_where_we_put_it(entry, *mover) {
+                    continue;
+                }
                 match self.world.write(Kind::Membership, Some(*mover), mount, &to) {
                     Ok(_) => moved = true,
                     Err(error) if error.is_gone() && mover.tid != 0 => {}
@@ -214,6 +214,11 @@ impl<'w> Engine<'w> {
             }
         }
         Outcome::Failed { error: format!("{task} made threads faster than they could be moved") }
+    }
+
+    fn is_where_we_put_it(&self, entry: &Entry, task: Task) -> bool {
+        let now = self.world.read(Kind::Membership, Some(task), &entry.operation.locator);
+        now.is_ok_and(|now| judge(entry, &now) == Verdict::Restore)
     }
 
     /// The cgroup itself, or the nearest one above that exists.

@@ -111,6 +111,7 @@ mod tests {
             },
             why: Why::default(),
             since: 0,
+            born_ours: None,
             kin: Kin::default(),
             left: left.iter().map(|value| (*value).to_owned()).collect(),
             in_doubt: in_doubt.iter().map(|value| (9, (*value).to_owned())).collect(),

@@ -140,7 +140,7 @@ fn is_about(entry: &Entry, start: u64) -> bool {
 }
 
 fn after(entries: Vec<&Entry>, born: u64, inherited_only: bool) -> Vec<&Entry> {
-    let inherits = |entry: &&Entry| !inherited_only || born + ROUNDING >= entry.since;
+    let inherits = |entry: &&Entry| !inherited_only || born + ROUNDING >= entry.gives_since();
     entries.into_iter().filter(inherits).collect()
 }
 
@@ -165,6 +165,7 @@ mod tests {
             operation,
             why: Why::default(),
             since,
+            born_ours: None,
             kin,
             left: vec!["19".to_owned()],
             in_doubt: vec![],

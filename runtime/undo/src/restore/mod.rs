@@ -8,6 +8,8 @@ mod descendants;
 mod engine;
 mod judge;
 mod kin;
+#[cfg(all(test, target_os = "linux"))]
+mod model;
 mod report;
 mod world;
 
@@ -17,7 +19,7 @@ mod from_file;
 mod kernel;
 
 #[cfg(target_os = "linux")]
-pub(crate) use descendants::inherited_origin;
+pub(crate) use descendants::inheritance;
 pub use engine::give_back;
 #[cfg(target_os = "linux")]
 pub use from_file::{Outstanding, outstanding, restore};
