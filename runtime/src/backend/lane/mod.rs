@@ -15,10 +15,14 @@
 //! run its code again.
 
 mod cell;
+mod error;
+mod pending;
+
+pub use error::LaneError;
+pub use pending::Pending;
 
 use cell::Cell;
 use outrigger_sdk::Backend;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -56,49 +60,6 @@ pub enum Condition {
     },
     /// Its thread is gone.
     Ended {
-        /// Why, one sentence.
-        reason: String,
-    },
-}
-
-/// Why a call brought no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LaneError {
-    /// It was not begun before its deadline, or too many were waiting: nothing happened.
-    #[error("plugin {plugin} did not get to `{step}` in time; nothing was done")]
-    Busy {
-        /// Name of the plugin.
-        plugin: Arc<str>,
-        /// The call.
-        step: &'static str,
-    },
-    /// An earlier call has not come back: nothing happened.
-    #[error("plugin {plugin} has been in `{hanging}` for {} ms too long; `{step}` was not begun", late.as_millis())]
-    InDoubt {
-        /// Name of the plugin.
-        plugin: Arc<str>,
-        /// The call.
-        step: &'static str,
-        /// The call that hangs.
-        hanging: &'static str,
-        /// How long it is past its deadline.
-        late: Duration,
-    },
-    /// It runs and is past its deadline: what it does is in doubt until it comes back.
-    #[error("plugin {plugin} did not come back from `{step}` within {} ms", deadline.as_millis())]
-    Late {
-        /// Name of the plugin.
-        plugin: Arc<str>,
-        /// The call.
-        step: &'static str,
-        /// How long it was given.
-        deadline: Duration,
-    },
-    /// The lane is gone: this call ended it, or an earlier one.
-    #[error("plugin {plugin} is no longer asked: {reason}")]
-    Ended {
-        /// Name of the plugin.
-        plugin: Arc<str>,
         /// Why, one sentence.
         reason: String,
     },
@@ -266,62 +227,6 @@ fn serve(mut backend: Box<dyn Backend>, jobs: &Receiver<Job>, condition: &Mutex<
     }
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(backend))) {
         tracing::debug!(reason = panic_text(payload), "a backend panicked when it was dropped");
-    }
-}
-
-/// A call that was handed to a lane.
-#[must_use = "a call that nobody waits for is given up"]
-pub struct Pending<T: Send + 'static> {
-    cell: Arc<Cell<T>>,
-    lane: Lane,
-    step: &'static str,
-    deadline: Duration,
-    until: Instant,
-    on_late: Option<OnLate<T>>,
-}
-
-impl<T: Send + 'static> Pending<T> {
-    /// Blocks until the result is there or the deadline has passed. Not for actors.
-    ///
-    /// # Errors
-    /// No result; whether anything happened, the error tells.
-    pub fn wait(mut self) -> Result<T, LaneError> {
-        self.cell.wait(self.until);
-        self.settle()
-    }
-
-    /// Waits until the result is there or the deadline has passed. Needs tokio's timer.
-    ///
-    /// # Errors
-    /// As [`Pending::wait`].
-    pub async fn finish(mut self) -> Result<T, LaneError> {
-        let done = poll_fn(|context| self.cell.poll(context));
-        // Whether it was the call or the clock, the cell knows.
-        let _ = tokio::time::timeout_at(self.until.into(), done).await;
-        self.settle()
-    }
-
-    fn settle(&mut self) -> Result<T, LaneError> {
-        let plugin = self.lane.name.clone();
-        let step = self.step;
-        let deadline = self.deadline;
-        let late = || {
-            let since = Instant::now();
-            *lock(&self.lane.condition) = Condition::InDoubt { step, since };
-        };
-        match self.cell.take(&mut self.on_late, late) {
-            cell::Taken::Value(value) => Ok(value),
-            cell::Taken::Ended(reason) => Err(LaneError::Ended { plugin, reason }),
-            cell::Taken::NotBegun => Err(LaneError::Busy { plugin, step }),
-            cell::Taken::Late => Err(LaneError::Late { plugin, step, deadline }),
-        }
-    }
-}
-
-impl<T: Send + 'static> Drop for Pending<T> {
-    fn drop(&mut self) {
-        // Whoever stops waiting early gives the call up like one whose deadline has passed.
-        let _ = self.settle();
     }
 }
 

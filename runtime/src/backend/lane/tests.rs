@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use outrigger_sdk::{CapabilityReport, Description, Error, Host};
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::sync::mpsc::channel;
 use std::task::Poll;
 
