@@ -57,6 +57,8 @@ pub fn start(config: &PluginsConfig, given: &[PathBuf], executable: Option<&Path
             Err(sentence) => tracing::error!(%sentence, "the built-in fallback did not start"),
         }
     }
+    // The sort is stable: the others stay in the order of the search.
+    plugins.sort_by_key(|plugin| &**plugin.name() == FALLBACK);
     for refusal in &refusals {
         tracing::warn!("{}", refusal.sentence);
     }

@@ -36,5 +36,6 @@ pub use call::{Call, CallError};
 pub use config::PluginsConfig;
 pub use host::start;
 pub use lane::LaneError;
+pub use negotiate::FALLBACK;
 pub use plugin::{Plugin, Trust};
 pub use registry::{Candidate, Refusal, Registry, Route};

@@ -4,7 +4,7 @@ use super::common::Common;
 use super::output::{Failure, print, print_json};
 use super::{DONE, FAILED};
 use crate::backend::inspect::{self, PluginView};
-use crate::backend::{host, negotiate::Offer};
+use crate::backend::{FALLBACK, host, negotiate::Offer};
 use outrigger_sdk::Level;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -106,7 +106,8 @@ fn in_full(view: &PluginView) -> String {
         }
     }
     // The fallback is unavailable for everything by design: once is enough.
-    let listed = |offer: &&Offer| view.path.is_some() || offer.level > Level::UNAVAILABLE;
+    let is_fallback = view.name.as_deref() == Some(FALLBACK);
+    let listed = |offer: &&Offer| !is_fallback || offer.level > Level::UNAVAILABLE;
     for offer in view.capabilities.iter().filter(listed) {
         text.push_str(&capability(offer));
     }
