@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,11 +11,10 @@ use serde_json::Value;
 
 use super::Error;
 use super::role::{Role, Session};
+use crate::control::{Method, request};
 
 /// How long the sidecar may take to put everything back.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long an answer from the control socket may take.
-const ANSWER: Duration = Duration::from_secs(1);
 
 /// Who is to be protected, and who may be held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +54,10 @@ pub trait Governor {
 /// A governor at work. Dropping it ends the work too.
 pub trait Governed {
     /// Decisions that are new, or told differently, since the last call.
-    fn decisions(&mut self) -> Vec<Decision>;
+    ///
+    /// # Errors
+    /// When the governor is no longer there.
+    fn decisions(&mut self) -> Result<Vec<Decision>, Error>;
 
     /// Ends the work; everything has been put back on return.
     ///
@@ -117,9 +117,14 @@ fn policy(targets: &Targets, socket: &Path) -> String {
 // === impl Running ===
 
 impl Governed for Running {
-    fn decisions(&mut self) -> Vec<Decision> {
+    fn decisions(&mut self) -> Result<Vec<Decision>, Error> {
+        if let Some(role) = &mut self.role {
+            role.check()?;
+        }
         // Not listening yet, or busy: asked again soon.
-        let Ok(answer) = get(&self.socket, "/v1/events") else { return Vec::new() };
+        let Ok(answer) = request(&self.socket, Method::Get, "/v1/events") else {
+            return Ok(Vec::new());
+        };
         let mut fresh = Vec::new();
         for event in answer.as_array().into_iter().flatten() {
             let seq = event["seq"].as_u64().unwrap_or_default();
@@ -130,7 +135,7 @@ impl Governed for Running {
                 fresh.push(Decision { round: 0, seq, text, detail: event.clone() });
             }
         }
-        fresh
+        Ok(fresh)
     }
 
     fn stop(mut self: Box<Self>) -> Result<(), Error> {
@@ -147,63 +152,47 @@ impl Drop for Running {
     }
 }
 
-/// One request to the control socket. HTTP/1.0, so that the answer ends with the connection.
-fn get(socket: &Path, path: &str) -> io::Result<Value> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.set_write_timeout(Some(ANSWER))?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
-    Ok(serde_json::from_str(body)?)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::net::UnixListener;
-    use std::thread;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::control::Server;
+    use crate::flow::activity::{Action, ActionKind, Effect};
+    use crate::status::{Hub, Identity, tests::action};
 
-    /// Answers each request with the next of `bodies`.
-    fn serve(listener: UnixListener, bodies: Vec<Value>) -> thread::JoinHandle<()> {
-        thread::spawn(move || {
-            for body in bodies {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut request = [0; 256];
-                let count = stream.read(&mut request).unwrap();
-                assert!(request[..count].starts_with(b"GET /v1/events HTTP/1.0\r\n"));
-                write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}").unwrap();
-            }
-        })
+    fn running(socket: PathBuf) -> Running {
+        Running { role: None, socket, seen: BTreeMap::new() }
     }
 
     #[test]
     fn a_decision_is_told_once_and_again_with_its_effect() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("socket");
-        let done = serde_json::json!([{"seq": 1, "sentence": "placed"}]);
-        let measured = serde_json::json!([{"seq": 1, "sentence": "placed; it helped"}]);
-        let listener = UnixListener::bind(&socket).unwrap();
-        let server = serve(listener, vec![done.clone(), done, measured]);
-        let mut running = Running { role: None, socket, seen: BTreeMap::new() };
+        let hub = Arc::new(Hub::new(Identity::default()));
+        let _server = Server::start(&socket, Arc::clone(&hub)).unwrap();
+        let mut running = running(socket);
+        let mut told = || -> Vec<u64> {
+            running.decisions().unwrap().iter().map(|decision| decision.seq).collect()
+        };
 
-        let told: Vec<Vec<String>> = (0..3)
-            .map(|_| running.decisions().into_iter().map(|decision| decision.text).collect())
-            .collect();
-
-        assert_eq!(told, [vec!["placed"], vec![], vec!["placed; it helped"]]);
-        server.join().unwrap();
+        hub.add_action(action(1, ActionKind::Place));
+        assert_eq!(told(), [1]);
+        hub.add_action(action(2, ActionKind::Weight));
+        assert_eq!(told(), [2]);
+        assert!(told().is_empty());
+        let effect =
+            Effect { victim: "app".into(), wait_before_ms_per_s: 9.0, wait_after_ms_per_s: 1.0 };
+        hub.add_action(Action { effect: Some(effect), ..action(1, ActionKind::Place) });
+        assert_eq!(told(), [1]);
     }
 
     #[test]
     fn a_sidecar_that_does_not_answer_has_decided_nothing() {
-        let socket = PathBuf::from("/nonexistent/control.sock");
+        let mut running = running(PathBuf::from("/nonexistent/control.sock"));
 
-        assert!(Running { role: None, socket, seen: BTreeMap::new() }.decisions().is_empty());
+        assert_eq!(running.decisions().unwrap(), []);
     }
 
     #[test]

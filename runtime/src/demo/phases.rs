@@ -149,15 +149,15 @@ impl Experiment<'_> {
 
     fn await_reaction(&mut self, governed: &mut dyn Governed, round: u32) -> Result<(), Error> {
         let begun = Instant::now();
-        while begun.elapsed() < REACTION && self.listen(governed, round) == 0 {
+        while begun.elapsed() < REACTION && self.listen(governed, round)? == 0 {
             self.pause(GLANCE)?;
         }
         Ok(())
     }
 
     /// Shows and keeps new decisions; returns how many there were.
-    fn listen(&mut self, governed: &mut dyn Governed, round: u32) -> usize {
-        let fresh = governed.decisions();
+    fn listen(&mut self, governed: &mut dyn Governed, round: u32) -> Result<usize, Error> {
+        let fresh = governed.decisions()?;
         let count = fresh.len();
         for decision in fresh {
             self.live.decided(&decision);
@@ -168,7 +168,7 @@ impl Experiment<'_> {
                 None => self.decisions.push(decision),
             }
         }
-        count
+        Ok(count)
     }
 
     fn measure(
@@ -185,7 +185,7 @@ impl Experiment<'_> {
         while begun.elapsed() < length {
             self.pause(GLANCE.min(length.saturating_sub(begun.elapsed())))?;
             if let Some(governed) = governed.as_deref_mut() {
-                self.listen(governed, round);
+                self.listen(governed, round)?;
             }
             let second = begun.elapsed().as_secs();
             if second > shown {

@@ -109,8 +109,10 @@ impl Role {
     /// # Errors
     /// When it has not ended by then (it is killed when dropped), or ended with a failure.
     pub fn stop(mut self, signal: libc::c_int, patience: Duration) -> Result<(), Error> {
+        self.check()?;
         let pid = self.pid().cast_signed();
-        // SAFETY: kill touches no memory. The number is ours: the child is not reaped yet.
+        // SAFETY: kill touches no memory. The number is the child's: it was not reaped just now,
+        // and nobody but us reaps it.
         unsafe { libc::kill(pid, signal) };
         let deadline = Instant::now() + patience;
         loop {
