@@ -1,6 +1,7 @@
 //! The enforcer against a model of a host.
 #![allow(clippy::unwrap_used)]
 
+mod actor;
 mod arrangements;
 mod levelled;
 mod lever;
