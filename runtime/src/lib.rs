@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod paths;
 pub mod policy;
 pub mod sensor;
+pub mod sidecar;
 pub mod status;
 pub mod steward;
 pub mod telemetry;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    outrigger::cli::main(outrigger::cli::sidecar::absent)
+    outrigger::cli::main()
 }

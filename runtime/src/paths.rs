@@ -240,6 +240,7 @@ impl Instance {
     /// Removes the socket and the directory, unless there is a journal in it (or what could not be
     /// read of one): that is still needed.
     pub fn remove(&self) {
+        outrigger_undo::tidy(&self.directory);
         let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         if names.map(|e| e.file_name()).any(|n| n.to_string_lossy().starts_with("journal")) {
             return;

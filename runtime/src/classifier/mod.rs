@@ -25,7 +25,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Guidance {
     /// The policy in force; must be without problems.
-    pub policy: ArcSwap<Policy>,
+    pub policy: Arc<ArcSwap<Policy>>,
     /// Socket peers of protected processes: never held back as neighbours.
     pub peers: ArcSwap<HashSet<TaskId>>,
 }

@@ -3,7 +3,6 @@
 use super::common::{Common, state_dir};
 use super::output::{Failure, tell};
 use super::serve::{Plan, begin};
-use super::sidecar::Start;
 use super::targets::{self, BestEffort};
 use crate::launch::SignalInbox;
 use crate::paths::Instance;
@@ -39,7 +38,7 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-pub(super) fn run(args: &Args, common: &Common, start: Start) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let inbox = SignalInbox::for_ending().map_err(Failure::failed)?;
     let loaded = common.load(args.best_effort.options())?;
     crate::telemetry::start(&loaded.config.log);
@@ -53,18 +52,14 @@ pub(super) fn run(args: &Args, common: &Common, start: Start) -> Result<u8, Fail
     targets::protect(&mut config.policy, "app", selectors);
     let instance = Instance::create(&state_dir(&loaded), "attach", std::process::id())?;
     let id = instance.id.clone();
-    let serving = begin(
-        Plan {
-            loaded: &loaded,
-            config,
-            plugin_dirs: &common.plugin_dirs,
-            instance,
-            mode: Mode::Attach,
-            dry_run: args.dry_run,
-            launched: None,
-        },
-        start,
-    )?;
+    let serving = begin(Plan {
+        loaded: &loaded,
+        config,
+        plugin_dirs: &common.plugin_dirs,
+        instance,
+        mode: Mode::Attach,
+        dry_run: args.dry_run,
+    })?;
     tell(&format!("{id} is at work; `outrigger status` tells how, Ctrl-C ends it"));
     let only_pids = args.cgroup.is_empty() && args.matching.is_empty();
     serving.stay(&inbox, || only_pids && !tasks.iter().any(|task| knob::is_alive(*task)))

@@ -3,7 +3,6 @@
 use super::common::{Common, state_dir};
 use super::output::{Failure, tell};
 use super::serve::{Plan, begin};
-use super::sidecar::Start;
 use crate::launch::SignalInbox;
 use crate::paths::Instance;
 use crate::status::Mode;
@@ -24,23 +23,19 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-pub(super) fn run(args: &Args, common: &Common, start: Start) -> Result<u8, Failure> {
+pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let inbox = SignalInbox::for_ending().map_err(Failure::failed)?;
     let loaded = common.load(Vec::new())?;
     crate::telemetry::start(&loaded.config.log);
     let instance = Instance::daemon(&state_dir(&loaded))?;
-    let serving = begin(
-        Plan {
-            loaded: &loaded,
-            config: loaded.config.clone(),
-            plugin_dirs: &common.plugin_dirs,
-            instance,
-            mode: Mode::Daemon,
-            dry_run: args.dry_run,
-            launched: None,
-        },
-        start,
-    )?;
+    let serving = begin(Plan {
+        loaded: &loaded,
+        config: loaded.config.clone(),
+        plugin_dirs: &common.plugin_dirs,
+        instance,
+        mode: Mode::Daemon,
+        dry_run: args.dry_run,
+    })?;
     if let Some(socket) = serving.socket() {
         tell(&format!("listening on {}", socket.display()));
     }

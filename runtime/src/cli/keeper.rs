@@ -13,6 +13,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, common: &Common) -> ExitCode {
+    if crate::enforcer::mutation::skip_undo() {
+        println!("ready");
+        return ExitCode::SUCCESS;
+    }
     match &common.state_dir {
         Some(directory) => outrigger_undo::keeper::main(directory, args.owner),
         None => ExitCode::from(Failure::usage("keeper: --state-dir is missing").tell()),

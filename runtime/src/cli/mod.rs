@@ -18,7 +18,6 @@ mod plugins;
 mod restore;
 mod run;
 mod serve;
-pub mod sidecar;
 mod status;
 mod targets;
 
@@ -26,7 +25,6 @@ use crate::demo;
 use clap::{Parser, Subcommand};
 use common::Common;
 use output::Failure;
-use sidecar::Start;
 use std::process::ExitCode;
 
 /// Done.
@@ -99,8 +97,8 @@ enum Command {
     DemoHog(demo::hog::Args),
 }
 
-/// The whole program. `start` makes a sidecar.
-pub fn main(start: Start) -> ExitCode {
+/// The whole program.
+pub fn main() -> ExitCode {
     let Cli { common, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -111,9 +109,9 @@ pub fn main(start: Start) -> ExitCode {
         Command::DemoService(args) => role(demo::service::run(&args)),
         Command::DemoLoad(args) => role(demo::load::run(&args)),
         Command::DemoHog(args) => demo::hog::run(&args),
-        Command::Run(args) => return ExitCode::from(run::run(&args, &common, start)),
-        Command::Attach(args) => attach::run(&args, &common, start),
-        Command::Daemon(args) => daemon::run(&args, &common, start),
+        Command::Run(args) => return ExitCode::from(run::run(&args, &common)),
+        Command::Attach(args) => attach::run(&args, &common),
+        Command::Daemon(args) => daemon::run(&args, &common),
         Command::Status(args) => status::run(&args, &common),
         Command::Explain(args) => explain::run(&args, &common),
         Command::Doctor(args) => doctor::run(&args, &common),

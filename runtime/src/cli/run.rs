@@ -3,12 +3,14 @@
 use super::common::{Common, state_dir};
 use super::output::{Failure, tell};
 use super::serve::{Plan, Serving, begin};
-use super::sidecar::{Start, StartError};
 use super::targets::{self, BestEffort};
 use super::{FAILED, HOST};
+use crate::flow::message::Name;
 use crate::launch::{self, EXIT_OURS, Fate, Held, Hooks, SignalInbox, Straggler};
 use crate::paths::Instance;
+use crate::sidecar::StartError;
 use crate::status::Mode;
+use outrigger_sdk::{TaskId, TaskIdExt};
 use std::ffi::OsString;
 
 /// Run a program and keep it fast.
@@ -46,8 +48,8 @@ pub(super) struct Args {
 }
 
 /// The exit code; everything has been said.
-pub(super) fn run(args: &Args, common: &Common, start: Start) -> u8 {
-    match attempt(args, common, start) {
+pub(super) fn run(args: &Args, common: &Common) -> u8 {
+    match attempt(args, common) {
         Ok(code) => code,
         Err(failure) => {
             tell(&failure.message);
@@ -57,11 +59,11 @@ pub(super) fn run(args: &Args, common: &Common, start: Start) -> u8 {
     }
 }
 
-fn attempt(args: &Args, common: &Common, start: Start) -> Result<u8, Failure> {
+fn attempt(args: &Args, common: &Common) -> Result<u8, Failure> {
     // Signals first: whatever arrives from now on waits for somebody to read it.
     let inbox = SignalInbox::for_child().map_err(Failure::failed)?;
     let held = launch::hold(&args.command).map_err(Failure::failed)?;
-    let serving = match govern(args, common, start, &held) {
+    let serving = match govern(args, common, &held) {
         Ok(serving) => Some(serving),
         Err(failure) if args.require => return Err(failure),
         Err(failure) => {
@@ -69,10 +71,12 @@ fn attempt(args: &Args, common: &Common, start: Start) -> Result<u8, Failure> {
             None
         }
     };
-    let hooks = serving.as_ref().map_or_else(Hooks::none, |serving| serving.sidecar.hooks());
+    let hooks = serving
+        .as_ref()
+        .map_or_else(Hooks::none, |(serving, app)| serving.sidecar.hooks(app.clone()));
     let ended = launch::supervise(held, &inbox, &hooks).map_err(Failure::failed);
     drop(hooks);
-    let restored = serving.map(Serving::end);
+    let restored = serving.map(|(serving, _)| serving.end());
     let ended = ended?;
     report(&ended.stragglers);
     match restored {
@@ -83,13 +87,13 @@ fn attempt(args: &Args, common: &Common, start: Start) -> Result<u8, Failure> {
 }
 
 /// Starts a sidecar for the waiting child and puts the child into its context.
-fn govern(args: &Args, common: &Common, start: Start, held: &Held) -> Result<Serving, Failure> {
+fn govern(args: &Args, common: &Common, held: &Held) -> Result<(Serving, Name), Failure> {
     let loaded = common.load(args.best_effort.options())?;
     crate::telemetry::start(&loaded.config.log);
     let pid = held.task().pid;
     let mut config = loaded.config.clone();
     args.best_effort.add_to(&mut config.policy);
-    targets::protect(&mut config.policy, "app", targets::family(pid).to_vec());
+    let app = targets::protect(&mut config.policy, "app", targets::family(pid).to_vec());
     let instance = Instance::create(&state_dir(&loaded), "run", std::process::id())?;
     let plan = Plan {
         loaded: &loaded,
@@ -98,24 +102,24 @@ fn govern(args: &Args, common: &Common, start: Start, held: &Held) -> Result<Ser
         instance,
         mode: Mode::Run,
         dry_run: args.dry_run,
-        launched: Some(held.task()),
     };
-    let mut serving = begin(plan, start).map_err(Failure::from)?;
-    if let Err(error) = serving.sidecar.place(held.task()) {
+    let serving = begin(plan)?;
+    if let Err(error) = serving.sidecar.launch(&app, TaskId::from_task(held.task())) {
         if args.require {
             serving.end();
-            return Err(error.into());
+            return Err(Failure::host(error));
         }
         tell(&format!("{} runs where it is: {error}", name(&args.command)));
     }
-    Ok(serving)
+    Ok((serving, app))
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Host(why) => Self::host(why),
-            StartError::Failed(why) => Self::failed(why),
+            error @ (StartError::System(_) | StartError::Failed(_) | StartError::Policy(_)) => {
+                Self::failed(error)
+            }
         }
     }
 }

@@ -2,14 +2,14 @@
 //! `daemon`.
 
 use super::output::{Failure, tell};
-use super::sidecar::{Order, Sidecar, Start, StartError};
 use super::{DONE, FAILED, targets};
 use crate::config::{Config, Loaded};
 use crate::control::Server;
 use crate::launch::SignalInbox;
 use crate::paths::Instance;
+use crate::sidecar::{Ended, Order, Sidecar, StartError};
 use crate::status::{Hub, Identity, Mode};
-use outrigger_undo::{Outcome, Report, Task};
+use outrigger_undo::{Outcome, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,19 +25,18 @@ pub(super) struct Plan<'a> {
     pub instance: Instance,
     pub mode: Mode,
     pub dry_run: bool,
-    pub launched: Option<Task>,
 }
 
 /// A sidecar at work, and its socket.
 pub(super) struct Serving {
-    pub sidecar: Box<dyn Sidecar>,
+    pub sidecar: Sidecar,
     server: Option<Server>,
     instance: Instance,
 }
 
 /// Starts a sidecar and opens its control socket.
-pub(super) fn begin(plan: Plan<'_>, start: Start) -> Result<Serving, StartError> {
-    let Plan { loaded, config, plugin_dirs, instance, mode, dry_run, launched } = plan;
+pub(super) fn begin(plan: Plan<'_>) -> Result<Serving, StartError> {
+    let Plan { loaded, config, plugin_dirs, instance, mode, dry_run } = plan;
     if let Some(problem) = config.policy.problems().first() {
         return Err(StartError::Failed(format!("{}: {problem}", loaded.origin(&problem.key))));
     }
@@ -54,8 +53,8 @@ pub(super) fn begin(plan: Plan<'_>, start: Start) -> Result<Serving, StartError>
     };
     let socket = config.control.socket.clone().unwrap_or_else(|| instance.socket.clone());
     let plugin_dirs = plugin_dirs.to_vec();
-    let order = Order { config, plugin_dirs, instance: instance.clone(), identity, launched };
-    let sidecar = start(order).inspect_err(|_| instance.remove())?;
+    let order = Order { config, plugin_dirs, instance: instance.clone(), identity };
+    let sidecar = Sidecar::start(order).inspect_err(|_| instance.remove())?;
     let server = offer(&socket, sidecar.hub())?;
     Ok(Serving { sidecar, server, instance })
 }
@@ -93,8 +92,7 @@ impl Serving {
                     break;
                 }
             }
-            if let Some(why) = self.sidecar.failure() {
-                tell(&format!("{why}; everything is put back"));
+            if self.sidecar.has_ended() {
                 code = FAILED;
                 break;
             }
@@ -106,23 +104,21 @@ impl Serving {
     /// Puts everything back; the exit code says whether that was possible.
     pub fn end(self) -> u8 {
         let Self { sidecar, server, instance } = self;
-        let result = sidecar.shutdown();
+        let Ended { gave_up, left } = sidecar.stop();
         // Until now `status` could tell what is going on.
         drop(server);
-        match result {
-            Ok(report) if report.is_clean() => {
-                instance.remove();
-                DONE
-            }
-            Ok(report) => {
-                tell(&leftovers(&report));
-                FAILED
-            }
-            Err(why) => {
-                tell(&format!("{why}; `outrigger restore` puts back what is left"));
-                FAILED
-            }
+        if let Some(why) = &gave_up {
+            tell(&format!("{why}; everything is put back"));
         }
+        if left.is_empty() {
+            instance.remove();
+        } else {
+            tell(&format!(
+                "not everything could be put back:\n  {}\n`outrigger restore` tries again",
+                left.join("\n  ")
+            ));
+        }
+        if gave_up.is_none() && left.is_empty() { DONE } else { FAILED }
     }
 }
 

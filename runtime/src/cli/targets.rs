@@ -1,6 +1,7 @@
 //! From options to workloads: what is protected, and what may be held back.
 
 use crate::config::{ExpressionError, Given, selector};
+use crate::flow::message::Name;
 use crate::policy::{Class, Policy, Selector, Workload};
 
 /// Who may be held back; for `run` and `attach`.
@@ -43,14 +44,16 @@ impl BestEffort {
 
 /// Puts the protected workload after all others: what the policy says of one of its processes
 /// (its compaction thread, its backup) is more particular.
-pub(super) fn protect(policy: &mut Policy, name: &str, selectors: Vec<Selector>) {
+pub(super) fn protect(policy: &mut Policy, name: &str, selectors: Vec<Selector>) -> Name {
     let workload = Workload {
         name: free_name(policy, name),
         class: Some(Class::LatencyCritical),
         selectors,
         allow_irreversible: false,
     };
+    let name = workload.name.as_str().into();
     policy.workloads.push(workload);
+    name
 }
 
 /// A process and everything it starts.

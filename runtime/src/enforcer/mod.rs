@@ -22,7 +22,7 @@ pub mod hands;
 pub mod lever;
 #[cfg(target_os = "linux")]
 pub mod machine;
-mod mutation;
+pub(crate) mod mutation;
 pub mod plan;
 pub mod scene;
 pub mod subject;

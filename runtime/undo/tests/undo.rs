@@ -356,7 +356,7 @@ fn nothing_is_permitted_that_could_not_be_written_down() {
 
 #[test]
 fn one_directory_has_one_owner_and_strangers_no_access() {
-    let (journal, dir) = journal();
+    let (mut journal, dir) = journal();
     assert!(matches!(Journal::create(dir.path()), Err(JournalError::InUse { .. })));
     assert!(journal.finish().unwrap());
     assert_eq!(restore(dir.path()).unwrap().items, []);

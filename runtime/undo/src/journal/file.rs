@@ -71,6 +71,17 @@ pub fn hold_writers(dir: &Path) -> Result<File, JournalError> {
         .ok_or_else(|| JournalError::Busy(dir.to_owned()))
 }
 
+/// Removes the lock files of a state directory whose journal has ended; with a journal in it
+/// nothing is touched.
+pub fn tidy(dir: &Path) {
+    if !journal(dir).exists() {
+        for name in ["writers.lock", "restore.lock"] {
+            // Missing is as good as removed.
+            let _ = fs::remove_file(dir.join(name));
+        }
+    }
+}
+
 /// Keeps writers away while restoring; `None` while there still are some.
 pub(crate) fn exclude_writers(dir: &Path) -> Result<Option<File>, JournalError> {
     lock(dir, "writers.lock", File::try_lock)

@@ -236,10 +236,11 @@ impl Journal {
     }
 
     /// Ends a journal and removes its file if nothing is outstanding; answers whether that was so.
+    /// After that nothing more may be recorded.
     ///
     /// # Errors
     /// The file cannot be removed.
-    pub fn finish(self) -> Result<bool, JournalError> {
+    pub fn finish(&mut self) -> Result<bool, JournalError> {
         if self.book.len() > 0 {
             return Ok(false);
         }

@@ -1,0 +1,90 @@
+//! What the parts say of themselves, in the form in which it is shown.
+
+use crate::backend::{Registry, inspect};
+use crate::classifier::RulesState;
+use crate::config::Config;
+use crate::enforcer::hands::{Fate, Undone};
+use crate::monitor::WindowState;
+use crate::status::{BackendView, CapabilityView, Facts, StageView};
+use crate::steward::Health;
+use crate::tier::LadderState;
+use arc_swap::ArcSwap;
+use outrigger_sdk::{Capability, Level};
+use std::sync::{Arc, PoisonError};
+
+/// Where the cores publish how they are.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    pub(super) window: Arc<ArcSwap<WindowState>>,
+    pub(super) rules: Arc<ArcSwap<RulesState>>,
+    pub(super) ladder: Arc<ArcSwap<LadderState>>,
+}
+
+/// What is known about the host.
+pub(super) fn facts(registry: &Registry, config: &Config, mut degraded: Vec<String>) -> Facts {
+    let backends = inspect::views(registry)
+        .into_iter()
+        .map(|view| {
+            let path = view.path.map(|path| path.display().to_string()).unwrap_or_default();
+            BackendView {
+                name: view.name.unwrap_or_else(|| path.clone()),
+                version: view.version.unwrap_or_default(),
+                path,
+                state: view.state.to_owned(),
+                reason: view.reason.unwrap_or_default(),
+            }
+        })
+        .collect();
+    degraded.extend(registry.unused(&config.plugins));
+    let level = |capability| registry.level(capability);
+    if level(Capability::CPU_WEIGHT) == Level::UNAVAILABLE {
+        degraded.push(
+            "priority-only: no backend can turn CPU weights here, so only per-process knobs act"
+                .to_owned(),
+        );
+    }
+    if level(Capability::OBSERVE_TASKS) == Level::UNAVAILABLE {
+        degraded.push("blind: no backend can see processes here".to_owned());
+    }
+    let capabilities =
+        Capability::ALL.iter().map(|&capability| capability_view(registry, capability)).collect();
+    Facts { backends, capabilities, degraded }
+}
+
+fn capability_view(registry: &Registry, capability: Capability) -> CapabilityView {
+    let backend = registry.route(capability).and_then(|route| route.best());
+    let offer = registry.offer(capability).map(|(_, offer)| offer);
+    CapabilityView {
+        name: capability.to_string(),
+        level: registry.level(capability).to_string(),
+        backend: backend.map(|plugin| plugin.name().to_string()).unwrap_or_default(),
+        reason: offer.map(|offer| offer.reason.to_string()).unwrap_or_default(),
+        hint: offer.map(|offer| offer.hint.to_string()).unwrap_or_default(),
+    }
+}
+
+/// How the stages are.
+pub(super) fn stages(health: &Health) -> Vec<StageView> {
+    let health = health.lock().unwrap_or_else(PoisonError::into_inner);
+    health
+        .iter()
+        .map(|stage| StageView {
+            name: stage.name.to_owned(),
+            restarts: stage.restarts,
+            last_ending: stage.last_ending.map(|ending| format!("{ending:?}").to_lowercase()),
+        })
+        .collect()
+}
+
+/// What could not be put back, in words.
+pub(super) fn left(undone: &[Undone]) -> Vec<String> {
+    undone
+        .iter()
+        .filter_map(|item| match &item.fate {
+            Fate::Failed(why) => {
+                Some(format!("{:?} {}: {why}", item.operation.kind, item.operation.locator))
+            }
+            _ => None,
+        })
+        .collect()
+}
