@@ -7,6 +7,7 @@
 //! It stands for the service's clients; starved, it would send late and read late, and since the
 //! schedule does not wait, its own waiting for a CPU would be charged to the service. It has one
 //! thread and one connection, and does not check what the service computed, only the order.
+//! What it says is a [`Protocol`]'s business.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -16,12 +17,14 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::service::FRAME;
+use super::protocol::Protocol;
 use super::summary::{Latencies, Summary};
 
 /// How long after the end of a window its last responses are waited for. What is missing then is
 /// counted as unanswered.
 const GRACE: Duration = Duration::from_secs(2);
+/// Bytes received at once; many responses of any [`Protocol`].
+const BUFFER: usize = 1024;
 
 /// Arguments of the hidden subcommand `demo-load`.
 #[derive(clap::Args, Clone, Debug)]
@@ -32,6 +35,9 @@ pub struct Args {
     /// Arrivals per second, evenly spaced.
     #[arg(long, default_value_t = super::RATE)]
     pub rate: u32,
+    /// What the service understands.
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
 }
 
 /// Sends requests until standard input ends.
@@ -47,7 +53,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     let _ = fs::write("/proc/self/comm", "demo-load");
     let _ = fs::write("/proc/self/timerslack_ns", "1");
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let client = Client::connect(&args.socket, args.rate)?;
+    let client = Client::connect(&args.socket, args.rate, args.protocol)?;
     converse(client, input, &mut io::stdout())
 }
 
@@ -91,6 +97,7 @@ fn converse(mut client: Client, mut input: File, output: &mut impl Write) -> io:
 /// One connection, its schedule, and what is on the way. All times count from `start`.
 struct Client {
     stream: UnixStream,
+    protocol: Protocol,
     start: Instant,
     period: Duration,
     /// Number of the next request to become due.
@@ -99,6 +106,9 @@ struct Client {
     waiting: VecDeque<Duration>,
     /// Bytes the socket did not take yet.
     unsent: Vec<u8>,
+    /// Bytes received; the first `held` are the beginning of a response.
+    received: [u8; BUFFER],
+    held: usize,
     window: Option<Window>,
 }
 
@@ -112,16 +122,19 @@ struct Window {
 // === impl Client ===
 
 impl Client {
-    fn connect(socket: &PathBuf, rate: u32) -> io::Result<Self> {
+    fn connect(socket: &PathBuf, rate: u32, protocol: Protocol) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
+            protocol,
             start: Instant::now(),
             period: Duration::from_secs(1) / rate.max(1),
             next: 0,
             waiting: VecDeque::new(),
             unsent: Vec::new(),
+            received: [0; BUFFER],
+            held: 0,
             window: None,
         })
     }
@@ -158,7 +171,7 @@ impl Client {
         let now = self.start.elapsed();
         while self.due(self.next) <= now {
             self.waiting.push_back(self.due(self.next));
-            self.unsent.extend_from_slice(&u64::from(self.next).to_le_bytes());
+            self.protocol.ask(self.next, &mut self.unsent);
             self.next += 1;
         }
         while !self.unsent.is_empty() {
@@ -173,10 +186,9 @@ impl Client {
     }
 
     fn receive(&mut self) -> io::Result<()> {
-        // A whole number of frames, and the service writes whole frames: none is ever split.
-        let mut bytes = [0; 64 * FRAME];
+        let length = self.protocol.response();
         loop {
-            let count = match self.stream.read(&mut bytes) {
+            let count = match self.stream.read(&mut self.received[self.held..]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -184,7 +196,16 @@ impl Client {
                 Err(error) => return Err(error),
             };
             let now = self.start.elapsed();
-            for _ in 0..count / FRAME {
+            let filled = self.held + count;
+            for response in self.received[..filled].chunks(length) {
+                if !self.protocol.is_response(response) {
+                    let refused = String::from_utf8_lossy(response).into_owned();
+                    return Err(io::Error::new(ErrorKind::InvalidData, refused));
+                }
+            }
+            self.held = filled % length;
+            self.received.copy_within(filled - self.held..filled, 0);
+            for _ in 0..filled / length {
                 let Some(due) = self.waiting.pop_front() else {
                     return Err(io::Error::new(ErrorKind::InvalidData, "a response to nothing"));
                 };
@@ -271,7 +292,7 @@ mod tests {
         let socket = dir.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
         service::serve_on_thread(listener, Duration::from_micros(1));
-        let mut client = Client::connect(&socket, 10_000).unwrap();
+        let mut client = Client::connect(&socket, 10_000, Protocol::Echo).unwrap();
 
         client.begin();
         until(|| {
@@ -295,7 +316,7 @@ mod tests {
         let socket = dir.path().join("socket");
         // It accepts (the kernel does that) and never answers.
         let _listener = UnixListener::bind(&socket).unwrap();
-        let mut client = Client::connect(&socket, 1000).unwrap();
+        let mut client = Client::connect(&socket, 1000, Protocol::Echo).unwrap();
 
         client.begin();
         until(|| {
@@ -311,11 +332,36 @@ mod tests {
     }
 
     #[test]
+    fn responses_that_come_in_pieces_are_put_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let mut client = Client::connect(&socket, 1000, Protocol::Redis).unwrap();
+        let (mut service, _) = listener.accept().unwrap();
+        until(|| {
+            client.advance().unwrap();
+            (client.next >= 3).then_some(())
+        });
+        let asked = client.waiting.len();
+
+        service.write_all(b"$8\r\n12345678\r\n$8\r\n1234").unwrap();
+        client.receive().unwrap();
+        assert_eq!(client.waiting.len(), asked - 1);
+        service.write_all(b"5678\r\n").unwrap();
+        client.receive().unwrap();
+        assert_eq!((client.waiting.len(), client.held), (asked - 2, 0));
+
+        service.write_all(b"-ERR no\r\n").unwrap();
+        let error = client.receive().unwrap_err();
+        assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::InvalidData, "-ERR no\r\n"));
+    }
+
+    #[test]
     fn a_service_that_hangs_up_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
-        let mut client = Client::connect(&socket, 1000).unwrap();
+        let mut client = Client::connect(&socket, 1000, Protocol::Echo).unwrap();
 
         drop(listener.accept().unwrap());
         drop(listener);
