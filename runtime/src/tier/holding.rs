@@ -5,8 +5,8 @@
 //! cap is tried, and dropped again if it does not help.
 //!
 //! Slow up: one tier after a cool-down without contention, and only if the workload would not
-//! take the CPU from its victim at once: either it wanted none, or the machine had idle CPU for
-//! at least half of that time. A contention-free time on a full machine proves that the tier
+//! take the CPU from its victim at once: either it wanted none all that time, or the machine had
+//! idle CPU for half a cool-down longer than it had none. A contention-free time on a full machine proves that the tier
 //! works, not that it is no longer needed. Each contention after a climb doubles the cool-down,
 //! up to the flap window, until a whole window has passed without a change.
 //!
@@ -76,8 +76,10 @@ pub(super) struct Holding {
     /// Whom it made wait since it left its rest.
     victims: BTreeSet<Name>,
     pub(super) quiet_ns: u64,
+    /// Time with idle CPU, less the time without; never more than a cool-down.
     spare_ns: u64,
-    busiest: f64,
+    /// Time since it last used anything.
+    unused_ns: u64,
     pub(super) relapses: u32,
     climbed_at: Option<u64>,
     budget: Budget,
@@ -285,9 +287,14 @@ impl Holding {
             return None;
         }
         self.quiet_ns += moment.elapsed;
-        self.spare_ns += if moment.spare { moment.elapsed } else { 0 };
-        self.busiest = self.busiest.max(moment.millicores);
-        if self.quiet_ns < self.cool_down(timing) {
+        let cool_down = self.cool_down(timing);
+        self.spare_ns = match moment.spare {
+            true => (self.spare_ns + moment.elapsed).min(cool_down),
+            false => self.spare_ns.saturating_sub(moment.elapsed),
+        };
+        self.unused_ns =
+            if moment.millicores < NOTHING { self.unused_ns + moment.elapsed } else { 0 };
+        if self.quiet_ns < cool_down {
             self.why = "it cools down";
             return None;
         }
@@ -302,9 +309,9 @@ impl Holding {
             let reasons = vec![format!("no contention for {seconds:.0} s: the cap ends")];
             return Some(Move { from, reasons, contention: None });
         }
-        let reason = if self.busiest < NOTHING {
+        let reason = if self.unused_ns >= cool_down {
             "it wanted no CPU"
-        } else if self.spare_ns * 2 >= self.quiet_ns {
+        } else if self.spare_ns >= cool_down / 2 {
             "the machine had idle CPU"
         } else {
             self.why = "the machine has no idle CPU: with more it would make others wait again";
@@ -357,7 +364,7 @@ impl Holding {
     }
 
     fn forget_quiet(&mut self) {
-        (self.quiet_ns, self.spare_ns, self.busiest) = (0, 0, 0.0);
+        (self.quiet_ns, self.spare_ns, self.unused_ns) = (0, 0, 0);
     }
 }
 
