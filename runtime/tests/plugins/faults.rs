@@ -26,8 +26,11 @@ fn a_panic_is_an_error_and_a_quarantine() {
     };
     assert_eq!(error.code, ErrorCode::PANIC);
     assert_eq!(plugin.state().name(), "quarantined");
-    let refused = observe(&plugin).unwrap_err();
-    assert!(matches!(refused, CallError::Quarantined { .. }), "{refused}");
+    // On a slow machine the first quarantine may be over by now; each is longer than the last.
+    let refused = (0..8)
+        .map(|_| observe(&plugin).unwrap_err())
+        .find(|error| matches!(error, CallError::Quarantined { .. }))
+        .expect("a quarantined plugin was asked");
     assert!(refused.is_not_begun() && !refused.is_in_doubt());
 }
 

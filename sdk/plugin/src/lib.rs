@@ -72,7 +72,8 @@ pub mod __private {
 ///
 /// The name must be the one [`Backend::describe`] gives, and the library's file must be called
 /// after it: `my-backend` lives in `liboutrigger_my_backend.so`. The crate documentation has a
-/// whole example. Use it once per library, outside of any function.
+/// whole example. Use it once per library, outside of any function; since
+/// it exports fixed names, one program can link at most one crate that uses it.
 #[macro_export]
 macro_rules! export_backend {
     ($backend:ty, $name:literal) => {
