@@ -55,6 +55,12 @@ pub enum Error {
         /// What the OS said.
         source: io::Error,
     },
+    /// The CPU time of the machine could not be read.
+    #[error("cannot read /proc/stat: {source}; the demo needs a readable /proc")]
+    MachineTime {
+        /// What the OS said.
+        source: io::Error,
+    },
     /// The sidecar could not be started or did not do its part.
     #[error("the sidecar failed: {0}")]
     Govern(String),

@@ -53,10 +53,34 @@ fn tick() -> Duration {
 /// When the process is gone or the file is not as `proc_pid_stat(5)` says.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // SAFETY: sysconf touches no memory of ours.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    parse_cpu_time(&stat, per_second.cast_unsigned().max(1))
+    parse_cpu_time(&stat, ticks_per_second())
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, stat))
+}
+
+/// CPU time that everything on the machine has used since boot, and that the hypervisor gave to
+/// others: all but idle and waiting for I/O on the first line of `/proc/stat`, in clock ticks.
+///
+/// # Errors
+/// When the file cannot be read or is not as `proc_stat(5)` says.
+pub fn busy_time() -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    parse_busy_time(&stat, ticks_per_second())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/stat without cpu line"))
+}
+
+fn ticks_per_second() -> u64 {
+    // SAFETY: sysconf touches no memory of ours.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.cast_unsigned().max(1)
+}
+
+fn parse_busy_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
+    const IDLE: [usize; 2] = [3, 4];
+    // user nice system idle iowait irq softirq steal; guest time, which follows, is in user.
+    let fields = stat.strip_prefix("cpu ")?.lines().next()?.split_ascii_whitespace().take(8);
+    let fields: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
+    let busy = fields.iter().enumerate().filter(|(index, _)| !IDLE.contains(index));
+    let ticks: u64 = busy.map(|(_, ticks)| ticks).sum();
+    Some(Duration::from_nanos(ticks * 1_000_000_000 / ticks_per_second))
 }
 
 fn parse_cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
@@ -78,6 +102,14 @@ mod tests {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194304 1 2 3 4 250 50 9 9 20 0 1 0 99 1 1";
 
         assert_eq!(parse_cpu_time(stat, 100), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn busy_is_everything_but_idle_and_waiting() {
+        let stat = "cpu  100 20 30 9999 9999 4 5 41 77 77\ncpu0 1 2 3 4 5 6 7 8 9 9\n";
+
+        assert_eq!(parse_busy_time(stat, 100), Some(Duration::from_secs(2)));
+        assert_eq!(parse_busy_time("intr 1", 100), None);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Measurement {
     pub latency: Summary,
     /// Share of the CPU left free by service and load that the hogs used.
     pub kept_ratio: Option<f64>,
+    /// CPUs that everything else on the machine used meanwhile, the sidecar included.
+    pub others_cpus: f64,
 }
 
 /// Everything found so far.
@@ -202,6 +204,7 @@ impl Experiment<'_> {
             seconds: after.since(&before).as_secs_f64(),
             latency,
             kept_ratio: (phase != Phase::Alone).then_some(kept),
+            others_cpus: after.others_since(&before),
         })
     }
 

@@ -13,6 +13,9 @@ use super::snapshot::Difference;
 use super::summary::Summary;
 use super::verdict::{HARM, KEPT, PROTECTED, PhaseResult, Verdict};
 
+/// Share of the machine that others may use before the figures are called doubtful.
+const NOISE: f64 = 0.1;
+
 /// The result. Its fields are the keys of `outrigger demo --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -170,6 +173,14 @@ impl fmt::Display for Report {
             writeln!(f, "{}", row.trim_end())?;
         }
         writeln!(f, "Medians over {} rounds; smallest to largest in brackets.", self.setup.rounds)?;
+        let others = self.phases.iter().map(|phase| phase.others_cpus).fold(0.0, f64::max);
+        if others > NOISE * self.machine.cpus as f64 {
+            writeln!(
+                f,
+                "Other programs used up to {others:.1} CPUs meanwhile: for figures that mean \
+                 something, let the machine be quiet."
+            )?;
+        }
         if let Some(verdict) = &self.verdict {
             self.judge(verdict, f)?;
         }

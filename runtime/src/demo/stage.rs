@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use super::machine::cpu_time;
+use super::machine::{busy_time, cpu_time};
 use super::role::{Role, Session};
 use super::summary::Summary;
 use super::{Args, Error, Targets};
@@ -36,6 +36,7 @@ pub struct Usage {
     at: Instant,
     protected: Duration,
     hogs: Duration,
+    machine: Duration,
 }
 
 // === impl Stage ===
@@ -132,7 +133,8 @@ impl Stage {
         };
         let protected = used(&self.service)? + used(&self.load)?;
         let hogs = self.hogs.iter().map(used).sum::<Result<Duration, Error>>()?;
-        Ok(Usage { at: Instant::now(), protected, hogs })
+        let machine = busy_time().map_err(|source| Error::MachineTime { source })?;
+        Ok(Usage { at: Instant::now(), protected, hogs, machine })
     }
 
     /// Opens a window of measurement.
@@ -198,6 +200,14 @@ impl Usage {
         seconds(self.hogs, before.hogs) / free.max(f64::MIN_POSITIVE)
     }
 
+    /// CPUs that everything else used between `before` and now: other programs, a hypervisor's
+    /// other guests, the sidecar.
+    pub fn others_since(&self, before: &Self) -> f64 {
+        let all = self.machine.saturating_sub(before.machine);
+        let ours = (self.protected + self.hogs).saturating_sub(before.protected + before.hogs);
+        all.saturating_sub(ours).as_secs_f64() / self.since(before).as_secs_f64()
+    }
+
     /// Wall time between `before` and now.
     pub fn since(&self, before: &Self) -> Duration {
         self.at.duration_since(before.at)
@@ -239,13 +249,16 @@ mod tests {
     #[test]
     fn kept_is_the_share_of_what_the_protected_left() {
         let at = Instant::now();
-        let before = Usage { at, protected: Duration::ZERO, hogs: Duration::from_secs(1) };
+        let seconds = Duration::from_secs;
+        let before = Usage { at, protected: seconds(0), hogs: seconds(1), machine: seconds(100) };
         let after = Usage {
-            at: at + Duration::from_secs(4),
-            protected: Duration::from_secs(2),
-            hogs: Duration::from_secs(4),
+            at: at + seconds(4),
+            protected: seconds(2),
+            hogs: seconds(4),
+            machine: seconds(107),
         };
 
         assert_eq!(after.kept_since(&before, 2), 0.5);
+        assert_eq!(after.others_since(&before), 0.5);
     }
 }

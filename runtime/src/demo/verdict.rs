@@ -47,6 +47,8 @@ pub struct PhaseResult {
     pub kept_ratio: Option<f64>,
     /// Smallest and largest of it.
     pub kept_ratio_spread: Option<[f64; 2]>,
+    /// CPUs that everything else on the machine used meanwhile, median.
+    pub others_cpus: f64,
     /// Requests due, all rounds.
     pub arrivals: u64,
     /// Of these, without a response two seconds after the end of their round.
@@ -108,6 +110,7 @@ fn summarise_phase(phase: Phase, rounds: &[Measurement], alone: f64) -> Option<P
     let p99 = Spread::of(rounds.iter().map(|round| round.latency.p99_us))?;
     let p999 = Spread::of(rounds.iter().map(|round| round.latency.p999_us))?;
     let kept = Spread::of(rounds.iter().filter_map(|round| round.kept_ratio));
+    let others = Spread::of(rounds.iter().map(|round| round.others_cpus))?;
     Some(PhaseResult {
         name: phase,
         p50_us: p50.median,
@@ -119,6 +122,7 @@ fn summarise_phase(phase: Phase, rounds: &[Measurement], alone: f64) -> Option<P
         p99_ratio: p99.median / alone,
         kept_ratio: kept.map(|spread| spread.median),
         kept_ratio_spread: kept.map(Spread::range),
+        others_cpus: others.median,
         arrivals: rounds.iter().map(|round| round.latency.arrivals).sum(),
         unanswered: rounds.iter().map(|round| round.latency.unanswered).sum(),
     })
@@ -157,7 +161,7 @@ mod tests {
 
     fn round(phase: Phase, p99_us: f64, kept_ratio: Option<f64>) -> Measurement {
         let latency = Summary { arrivals: 10, p99_us, ..Summary::default() };
-        Measurement { phase, round: 1, latency, kept_ratio, seconds: 1.0 }
+        Measurement { phase, round: 1, latency, kept_ratio, seconds: 1.0, others_cpus: 0.0 }
     }
 
     fn verdict(alone: f64, unmanaged: f64, governed: f64, kept: f64) -> Verdict {
