@@ -38,12 +38,7 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// The program and its arguments.
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "CMD", required = true, last = true)]
     command: Vec<OsString>,
 }
 
@@ -62,7 +57,7 @@ pub(super) fn run(args: &Args, common: &Common) -> u8 {
 fn attempt(args: &Args, common: &Common) -> Result<u8, Failure> {
     // Signals first: whatever arrives from now on waits for somebody to read it.
     let inbox = SignalInbox::for_child().map_err(Failure::failed)?;
-    let held = launch::hold(&args.command).map_err(Failure::failed)?;
+    let held = launch::hold(&args.command, &inbox).map_err(Failure::failed)?;
     let serving = match govern(args, common, &held) {
         Ok(serving) => Some(serving),
         Err(failure) if args.require => return Err(failure),

@@ -1,5 +1,6 @@
 //! The waiting child, and the pipe that lets it go.
 
+use super::signals::SignalInbox;
 use super::terminal::Terminal;
 use outrigger_undo::{Task, knob};
 use std::ffi::OsString;
@@ -34,11 +35,12 @@ pub struct Held {
 
 /// Starts the shim that will become `command` (program and arguments, at least the program).
 ///
-/// Call it before other threads start processes: for a moment the gate could be inherited.
+/// It gets the signal mask that the inbox found. Call it before other threads start processes: for
+/// a moment the gate could be inherited.
 ///
 /// # Errors
 /// What failed, and what the OS said.
-pub fn hold(command: &[OsString]) -> Result<Held, LaunchError> {
+pub fn hold(command: &[OsString], inbox: &SignalInbox) -> Result<Held, LaunchError> {
     let name = command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
     let failed = |step| {
         let command = name.clone();
@@ -46,7 +48,7 @@ pub fn hold(command: &[OsString]) -> Result<Held, LaunchError> {
     };
     become_reaper().map_err(failed("take over orphans"))?;
     let (inner, outer) = pipe().map_err(failed("make a pipe"))?;
-    let terminal = Terminal::foreground();
+    let terminal = Terminal::find();
     // In a pipeline at a terminal (`outrigger run a | less`) the whole job must stay one process
     // group, or `less` could not read the keyboard any more.
     let own_group = !terminal.as_ref().is_some_and(Terminal::is_pipeline);
@@ -57,6 +59,14 @@ pub fn hold(command: &[OsString]) -> Result<Held, LaunchError> {
     shim.arg("--").args(command);
     if own_group {
         shim.process_group(0);
+    }
+    let mask = inbox.original_mask();
+    // SAFETY: the closure runs between fork and exec and does one async-signal-safe call.
+    unsafe {
+        shim.pre_exec(move || {
+            mask.put_back();
+            Ok(())
+        });
     }
     let child = shim.spawn().map_err(failed("start a process"))?;
     drop(inner);
@@ -83,7 +93,7 @@ impl Held {
     /// # Errors
     /// The shim is gone.
     pub(super) fn release(&mut self) -> Result<(), LaunchError> {
-        if let Some(terminal) = self.terminal() {
+        if let Some(terminal) = self.terminal().filter(|terminal| terminal.is_ours()) {
             terminal.give_to(self.task.pid);
         }
         self.gate.write_all(&[OPEN]).map_err(|error| LaunchError {

@@ -22,7 +22,7 @@ mod terminal;
 
 pub use gate::{Held, LaunchError, hold};
 pub use shim::shim;
-pub use signals::{Arrived, SignalInbox};
+pub use signals::{Arrived, OriginalMask, SignalInbox};
 pub use stragglers::{Fate, Straggler, sweep};
 pub use supervise::{Ended, supervise};
 

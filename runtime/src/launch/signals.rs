@@ -1,8 +1,8 @@
 //! Signals as things to read, instead of handlers.
 //!
 //! They are blocked in the main thread before any other thread exists, so that every thread
-//! inherits the mask and they wait here until somebody reads them. Processes started with
-//! `std::process::Command` begin with an empty mask, so none of this reaches them.
+//! inherits the mask and they wait here until somebody reads them. Processes inherit the mask too:
+//! whatever is to run as if we were not there gets the one we found ([`OriginalMask`]).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -39,7 +39,28 @@ pub struct Arrived {
 
 /// Where signals wait.
 #[derive(Debug)]
-pub struct SignalInbox(OwnedFd);
+pub struct SignalInbox {
+    descriptor: OwnedFd,
+    before: OriginalMask,
+}
+
+/// The signals that were blocked before we blocked any.
+#[derive(Clone, Copy)]
+pub struct OriginalMask(libc::sigset_t);
+
+impl OriginalMask {
+    /// Makes it the calling thread's mask again. Async-signal-safe.
+    pub fn put_back(&self) {
+        // SAFETY: the set is initialised; the old mask is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+impl std::fmt::Debug for OriginalMask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OriginalMask").finish_non_exhaustive()
+    }
+}
 
 impl SignalInbox {
     /// Blocks what [`supervise`](super::supervise) needs in the calling thread and opens the
@@ -61,8 +82,9 @@ impl SignalInbox {
 
     fn of(signals: impl IntoIterator<Item = libc::c_int>) -> io::Result<Self> {
         let set = signal_set(signals);
-        // SAFETY: the set is initialised; the old mask is not asked for.
-        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+        let mut before = signal_set([]);
+        // SAFETY: both sets are initialised.
+        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut before) };
         if error != 0 {
             return Err(io::Error::from_raw_os_error(error));
         }
@@ -73,7 +95,13 @@ impl SignalInbox {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just opened, and nobody else's.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Ok(Self { descriptor, before: OriginalMask(before) })
+    }
+
+    /// The mask that processes should have that are not ours.
+    pub fn original_mask(&self) -> OriginalMask {
+        self.before
     }
 
     /// Waits for the next signal, at most so long if a limit is given.
@@ -85,7 +113,8 @@ impl SignalInbox {
             return Ok(Some(arrived));
         }
         let limit = at_most.map_or(-1, |limit| limit.as_millis().min(60_000) as libc::c_int);
-        let mut waiting = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut waiting =
+            libc::pollfd { fd: self.descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one entry, which lives through the call. Interruption is no error: the caller
         // looks again.
         unsafe { libc::poll(&mut waiting, 1, limit) };
@@ -96,7 +125,8 @@ impl SignalInbox {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer has exactly that size.
-        let read = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        let read =
+            unsafe { libc::read(self.descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
         if read == size.cast_signed() {
             // SAFETY: the kernel filled all of it.
             let info = unsafe { info.assume_init() };
@@ -115,7 +145,7 @@ impl SignalInbox {
 
 impl AsRawFd for SignalInbox {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.descriptor.as_raw_fd()
     }
 }
 

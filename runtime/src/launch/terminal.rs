@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 const STDIN: RawFd = 0;
 const STDOUT: RawFd = 1;
 
-/// The terminal on standard input, of which this process's group had the foreground.
+/// The terminal on standard input.
 #[derive(Debug)]
 pub struct Terminal {
     ours: libc::pid_t,
@@ -13,14 +13,11 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The terminal, if standard input is one and we are in the foreground. In the background
-    /// (`outrigger run ... &`) there is nothing to hand over.
-    pub fn foreground() -> Option<Self> {
+    /// The terminal, if standard input is one. Whether we have its foreground is another question,
+    /// whose answer changes (`outrigger run ... &`, then `fg`): see [`Terminal::is_ours`].
+    pub fn find() -> Option<Self> {
         let ours = own_group();
-        if !is_terminal(STDIN) || holder() != Some(ours) {
-            return None;
-        }
-        Some(Self { ours, pipeline: !is_terminal(STDOUT) })
+        is_terminal(STDIN).then(|| Self { ours, pipeline: !is_terminal(STDOUT) })
     }
 
     /// Whether our output goes to something else, so that others of our group (the reader of a
