@@ -1,10 +1,11 @@
 //! The journal of a living sidecar.
 
 use super::entry::key;
+use super::facts::{kin, weight_beside_idle};
 use super::file::{self, Appender};
 use super::{Book, Entry, JournalError, Journalled, Kin, Record, Why, reader};
 use crate::restore::{Kernel, Outcome, Report, give_back, inheritance};
-use crate::{Kind, Operation, Task, host, knob};
+use crate::{Kind, Operation, host, knob};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -291,29 +292,4 @@ fn snapshot(book: &Book) -> Result<impl Iterator<Item = Record>, JournalError> {
     };
     let kept = book.entries().map(|entry| Record::Kept { entry: entry.clone() });
     Ok(std::iter::once(header).chain(kept))
-}
-
-/// Where a task stands; nothing if it is gone, which the write will find too.
-fn kin(kind: Kind, task: Task) -> Kin {
-    let stat = knob::stat(task.pid, 0);
-    let autogroup = match kind {
-        Kind::Autogroup => knob::autogroup_of(task.pid).ok().map(|(name, _)| name),
-        _ => None,
-    };
-    Kin {
-        session: stat.map_or(0, |stat| stat.session),
-        group: stat.map_or(0, |stat| stat.group),
-        autogroup,
-    }
-}
-
-/// For a change of `cpu.idle`: the weight of the same group, as it is now.
-fn weight_beside_idle(operation: &Operation) -> Option<Operation> {
-    let group =
-        operation.locator.strip_suffix("/cpu.idle").filter(|_| operation.kind == Kind::File)?;
-    ["cpu.shares", "cpu.weight"].iter().find_map(|name| {
-        let locator = format!("{group}/{name}");
-        let before = knob::read(Kind::File, None, &locator).ok()?;
-        Some(Operation { kind: Kind::File, task: None, locator, after: before.clone(), before })
-    })
 }

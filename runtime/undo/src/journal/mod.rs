@@ -11,6 +11,8 @@ mod record;
 #[cfg(target_os = "linux")]
 mod book;
 #[cfg(target_os = "linux")]
+mod facts;
+#[cfg(target_os = "linux")]
 pub(crate) mod file;
 #[cfg(target_os = "linux")]
 mod live;

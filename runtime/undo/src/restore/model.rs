@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOUNT: &str = "/cg";
 const CONTEXT: &str = "/cg/ours";
 const OURS: &str = "/ours";
+/// Of the first child; there is room below.
+const FIRST_NUMBER: u32 = 100;
 /// Values nobody else uses, so that whose a value is can be told.
 const OUR_NICE: [&str; 3] = ["11", "15", "19"];
 
@@ -77,8 +79,11 @@ impl State {
     }
 
     fn fork(&mut self, parent: &Subject, thread: bool) {
-        self.next += 1;
-        let (tid, start) = (self.next, self.clock);
+        // Numbers ascend until they begin anew below, behind whoever walks through them.
+        let anew = (10..FIRST_NUMBER).find(|number| !self.subjects.contains_key(number));
+        let tid = anew.filter(|_| self.random(8) == 0).unwrap_or(self.next);
+        self.next += u32::from(tid == self.next);
+        let start = self.clock;
         let pid = if thread { parent.task.pid } else { tid };
         let elder = if thread { parent.parent } else { parent.task.pid };
         let child = Subject { task: Task { pid, tid, start }, parent: elder, ..parent.clone() };
@@ -201,6 +206,9 @@ impl World for Model {
     fn threads(&self, process: Task) -> Vec<Task> {
         let mut state = self.0.borrow_mut();
         state.pass();
+        if state.find(Some(process)).is_err() {
+            return Vec::new();
+        }
         let all = state.subjects.values().map(|subject| subject.task);
         all.filter(|task| task.pid == process.pid).collect()
     }
@@ -295,7 +303,8 @@ impl Sidecar<'_> {
 
 /// Three families of one process each, whose values differ.
 fn model(seed: u64) -> Model {
-    let mut state = State { seed: seed | 1, clock: 1, next: 10, events: 12, ..State::default() };
+    let mut state =
+        State { seed: seed | 1, clock: 1, next: FIRST_NUMBER, events: 12, ..State::default() };
     state.cgroups.extend(["/".to_owned(), "/theirs".to_owned(), "/home".to_owned()]);
     for family in 2..5u32 {
         let natural =
