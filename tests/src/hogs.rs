@@ -31,6 +31,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Hogs {
     children: Vec<Child>,
+    /// Processes that work for a child and live as long as it.
+    workers: Vec<u32>,
     // Holds the link that gives them their name; it can go only after they are started.
     _directory: TempDir,
 }
@@ -81,7 +83,7 @@ impl Plan {
             None => work.to_owned(),
         };
         // From the first one on: the guard must be there if a later one fails.
-        let mut hogs = Hogs { children: Vec::new(), _directory: directory };
+        let mut hogs = Hogs { children: Vec::new(), workers: Vec::new(), _directory: directory };
         for _ in 0..self.count {
             let mut command = Command::new(&link);
             command.args(["-c", &script, "hog"]).args(&self.group);
@@ -126,6 +128,36 @@ impl Hogs {
         Plan { name: name.to_owned(), count: 1, own_sessions: false, group: None, forking: false }
     }
 
+    /// `stress-ng --cpu COUNT`, in the session and the cgroups of the test: hogs that are not ours.
+    ///
+    /// # Panics
+    /// When it cannot be started; ask [`crate::installed`] first.
+    pub fn stress_ng(count: usize) -> Self {
+        let mut command = Command::new("stress-ng");
+        command.args(["--quiet", "--timeout", "0", "--cpu", &count.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let prepare = || {
+            // SAFETY: these calls are async-signal-safe and touch no memory.
+            let prepared = unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 && libc::setpgid(0, 0) == 0
+            };
+            if prepared { Ok(()) } else { Err(io::Error::last_os_error()) }
+        };
+        // SAFETY: the closure runs between fork and exec: it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(prepare) };
+        let directory = TempDir::new().expect("the temporary directory can be written");
+        command.current_dir(directory.path());
+        let child = command.spawn().expect("stress-ng can be started");
+        let parent = child.id();
+        let mut hogs = Self { children: vec![child], workers: Vec::new(), _directory: directory };
+        until("every worker is busy", Duration::from_secs(30), || {
+            hogs.workers = children(parent);
+            let busy = hogs.workers.iter().filter(|&&worker| !cpu_time(worker).is_zero());
+            busy.count() == count
+        });
+        hogs
+    }
+
     /// Their process numbers; of forking ones, the ancestors'.
     pub fn pids(&self) -> Vec<u32> {
         self.children.iter().map(Child::id).collect()
@@ -133,7 +165,7 @@ impl Hogs {
 
     /// CPU time of all of them so far, with that of children that have ended.
     pub fn cpu_time(&self) -> Duration {
-        self.pids().into_iter().map(cpu_time).sum()
+        self.pids().into_iter().chain(self.workers.iter().copied()).map(cpu_time).sum()
     }
 }
 
@@ -148,6 +180,12 @@ impl Drop for Hogs {
             let _ = child.wait();
         }
     }
+}
+
+/// Living children of the first thread of `pid`: `/proc/PID/task/PID/children`.
+fn children(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    children.unwrap_or_default().split_whitespace().flat_map(str::parse).collect()
 }
 
 /// User and system time of a process and its ended children: fields 14 to 17 of
@@ -211,6 +249,26 @@ mod tests {
         let first = crate::until_some("a child", Duration::from_secs(30), child);
 
         until("another child", Duration::from_secs(30), || child().is_some_and(|now| now != first));
+    }
+
+    #[test]
+    fn workers_of_stress_ng_count_and_are_gone_afterwards() {
+        if !crate::installed("stress-ng") {
+            return;
+        }
+        let hogs = Hogs::stress_ng(2);
+        let parents = cpu_time(hogs.pids()[0]);
+        until("they work", Duration::from_secs(30), || {
+            hogs.cpu_time() > parents + Duration::from_millis(100)
+        });
+        let workers = hogs.workers.clone();
+
+        drop(hogs);
+
+        assert_eq!(workers.len(), 2);
+        until("they are gone", Duration::from_secs(30), || {
+            workers.iter().all(|worker| !Path::new(&format!("/proc/{worker}")).exists())
+        });
     }
 
     #[test]

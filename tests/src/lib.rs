@@ -4,8 +4,10 @@
 //! kernel says ([`Snapshot`], CPU times) and by what the command line prints; they know nothing
 //! of the inside.
 
+mod comparison;
 mod group;
 mod hogs;
+mod leftovers;
 mod mutation;
 mod outrigger;
 mod requirement;
@@ -14,10 +16,12 @@ mod wait;
 
 pub use ::outrigger::demo::Summary;
 pub use ::outrigger::demo::snapshot::{Difference, Snapshot};
+pub use comparison::{Compared, Comparison};
 pub use group::{Group, hierarchy};
 pub use hogs::{Hogs, Plan};
+pub use leftovers::remove_leftovers;
 pub use mutation::Mutation;
 pub use outrigger::{Outrigger, Start, program};
-pub use requirement::{cgroup1, root};
+pub use requirement::{cgroup1, installed, root};
 pub use service::{Service, Usage};
 pub use wait::{until, until_some};

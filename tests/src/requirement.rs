@@ -31,6 +31,16 @@ pub fn cgroup1(controller: &str) -> bool {
     writable(&mount.join("cgroup.procs"))
 }
 
+/// Whether a program is in one of the directories of `PATH`; prints why the test is skipped if not.
+pub fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    if !installed {
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    installed
+}
+
 fn writable(file: &Path) -> bool {
     match OpenOptions::new().write(true).open(file) {
         Ok(_) => true,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use outrigger_tests::{Mutation, cgroup1, program, root, until};
+use outrigger_tests::{Mutation, cgroup1, program, remove_leftovers, root, until};
 use serde_json::Value;
 
 /// Enough for a 99th percentile, and three rounds for a median that one bad one cannot move.
@@ -51,13 +51,8 @@ fn phase<'a>(report: &'a Value, name: &str) -> &'a Value {
 /// Removes the groups that a skipped undo left behind, which by then are empty.
 fn clean_up(report: &Value) {
     let differences = report["differences"].as_array().into_iter().flatten();
-    for directory in differences.filter(|found| found["property"] == "existence") {
-        let path = Path::new(directory["subject"].as_str().unwrap());
-        assert!(path.file_name().unwrap().to_str().unwrap().starts_with("outrigger"));
-        until("the group is empty", Duration::from_secs(10), || {
-            !path.exists() || fs::remove_dir(path).is_ok()
-        });
-    }
+    let left = differences.filter(|found| found["property"] == "existence");
+    remove_leftovers(left.map(|found| Path::new(found["subject"].as_str().unwrap())));
 }
 
 fn protects_and_restores(mutation: Option<Mutation>) {

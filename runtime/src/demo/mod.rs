@@ -19,17 +19,20 @@ pub mod service;
 pub mod snapshot;
 mod stage;
 mod summary;
+mod table;
 mod verdict;
 
 use std::io::{self, Write};
 
 pub use error::Error;
 pub use govern::{Governed, Governor, Sidecar, Targets};
+pub use machine::{Machine, busy_time};
 pub use phases::{Measurement, Phase};
 pub use protocol::Protocol;
 pub use report::Report;
 pub use summary::Summary;
-pub use verdict::{PhaseResult, Verdict};
+pub use table::Table;
+pub use verdict::{PhaseResult, Verdict, summarise};
 
 /// Arrivals per second. Often enough for a 99.9th percentile of a few seconds to mean something.
 const RATE: u32 = 2000;
