@@ -231,6 +231,7 @@ fn merge(into: &mut Observation, mut other: Observation) -> Observation {
     into.gone.extend(other.gone.drain(..));
     into.contexts.extend(other.contexts.drain(..));
     into.host_pressure_us = into.host_pressure_us.max(other.host_pressure_us);
+    into.host_cpu_ns = into.host_cpu_ns.max(other.host_cpu_ns);
     into.cpus = into.cpus.max(other.cpus);
     into.unreadable = into.unreadable.max(other.unreadable);
     other

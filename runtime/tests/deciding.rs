@@ -275,6 +275,19 @@ fn hogs_that_live_for_one_tick_are_found_through_their_ancestor() {
 }
 
 #[test]
+fn hogs_too_short_lived_to_be_read_are_found_through_the_host() {
+    let mut machine = Machine::with_hog();
+    for n in 0..6 {
+        machine.victim(80, u32::from(n > 1));
+        // Forking leaves a little with the parent.
+        machine.uses(HOG, 9);
+        machine.observation.host_cpu_ns = (n + 1) * 2 * TICK_NS;
+        let _ = machine.step();
+    }
+    assert_eq!(machine.tier("jobs"), 3);
+}
+
+#[test]
 fn a_thousand_workloads_pass_in_one_tick() {
     let class = |n: u32| if n.is_multiple_of(10) { Class::LatencyCritical } else { Class::Batch };
     let workloads =

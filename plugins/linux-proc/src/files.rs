@@ -121,6 +121,16 @@ pub(crate) fn pressure_total(text: &[u8]) -> Option<u64> {
     number(some.split(|&byte| byte == b' ').find_map(|word| word.strip_prefix(b"total="))?)
 }
 
+/// Ticks all CPUs together have worked, from the first line of `/proc/stat`: everything but idle
+/// and waiting for I/O, and without the time a hypervisor took. Guests are part of `user`.
+pub(crate) fn busy_ticks(text: &[u8]) -> Option<u64> {
+    let all = line(text, b"cpu ")?;
+    let words = all.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let counts: Vec<u64> = words.map_while(number).take(7).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq] = counts[..] else { return None };
+    Some(user + nice + system + irq + softirq)
+}
+
 /// The contexts in `cgroup`: one per controller (`cpu,cpuacct` are two spaces with the same
 /// path), `systemd` for the hierarchy of that name, `unified` for version 2.
 pub(crate) fn contexts(text: &[u8]) -> Vec<ContextId> {
@@ -211,6 +221,9 @@ mod tests {
         assert_eq!(storage_bytes(b"rchar: 1\n"), None);
         assert_eq!(users(b"Name:\tx\n"), None);
         assert_eq!(pressure_total(b"full avg10=0.00 total=9\n"), None);
+        let stat = b"cpu  612453 24995 70392 427690 2087 1 309 848 7 0\ncpu0 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(612_453 + 24_995 + 70_392 + 1 + 309));
+        assert_eq!(busy_ticks(b"cpu  1 2 3\n"), None);
     }
 
     #[test]

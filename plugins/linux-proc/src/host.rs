@@ -9,6 +9,7 @@ use std::fs::File;
 #[derive(Debug)]
 pub(crate) struct HostFiles {
     pressure: Option<File>,
+    stat: Option<File>,
     online: Option<File>,
     /// CPUs without a regular tick.
     pub tickless: Vec<u32>,
@@ -22,6 +23,7 @@ impl HostFiles {
             .and_then(|text| cpu_list::parse(&text).ok());
         Self {
             pressure: File::open("/proc/pressure/cpu").ok(),
+            stat: File::open("/proc/stat").ok(),
             online: File::open("/sys/devices/system/cpu/online").ok(),
             tickless: tickless.unwrap_or_default(),
         }
@@ -31,6 +33,14 @@ impl HostFiles {
     pub(crate) fn pressure_us(&self, reader: &mut Reader) -> u64 {
         let text = self.pressure.as_ref().and_then(|file| reader.kept(file).ok());
         text.and_then(files::pressure_total).unwrap_or(0)
+    }
+
+    /// Time all CPUs together have worked since boot, ns; 0 if it cannot be read.
+    pub(crate) fn cpu_ns(&self, reader: &mut Reader) -> u64 {
+        let text = self.stat.as_ref().and_then(|file| reader.kept(file).ok());
+        // SAFETY: takes a number, answers a number.
+        let hz = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(0).max(1);
+        text.and_then(files::busy_ticks).map_or(0, |ticks| ticks * (1_000_000_000 / hz))
     }
 
     /// CPUs online, at least 1.

@@ -263,6 +263,7 @@ fn the_host_is_told() {
     assert_eq!(i64::from(seen.cpus), cpus);
     let pressure = std::path::Path::new("/proc/pressure/cpu").exists();
     assert_eq!(seen.host_pressure_us > 0, pressure);
+    assert!(seen.host_cpu_ns > 0 && seen.host_cpu_ns.is_multiple_of(1000));
     let kernel = seen.infos.iter().filter(|info| info.kernel).count();
     let kthreadd = std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n");
     assert!(kernel > 0 || !kthreadd, "kernel threads are flagged");

@@ -45,6 +45,8 @@ pub(super) struct Scene<'a> {
     pub(super) cpus: u32,
     /// CPU used by everybody, millicores.
     pub(super) used: f64,
+    /// Of that, by processes that did not live to be read, millicores.
+    pub(super) unseen: f64,
     /// CPU used by its members, millicores.
     pub(super) own: f64,
     /// Contexts it lives in.
@@ -168,6 +170,10 @@ impl Judge {
             scene.cpus,
             scene.own / 1000.0
         ));
+        if scene.unseen > thresholds.others_millicores {
+            let cpus = scene.unseen / 1000.0;
+            evidence.push(format!("{cpus:.1} CPUs went to processes too short-lived to be read"));
+        }
         Finding::Contended(wait, evidence)
     }
 }

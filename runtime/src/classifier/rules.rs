@@ -387,13 +387,19 @@ fn member(entry: &Entry, tick: u64) -> Member {
     }
 }
 
-/// CPU used by everybody, millicores. The root context, if somebody asked for it, knows also of
-/// those who did not live long enough to be read.
+/// CPU used by everybody, millicores. The host as a whole, and a root context if somebody asked
+/// for it, know also of those who did not live long enough to be read.
 fn used(signals: &Signals) -> Option<f64> {
-    let summed: f64 = signals.tasks.iter().filter_map(|task| task.millicores).sum();
+    let summed = read(signals);
     let roots = signals.contexts.iter().filter(|context| context.context.path == "/");
     let most = roots.filter_map(|context| context.millicores).fold(summed, f64::max);
+    let most = most.max(signals.host_millicores.unwrap_or(0.0));
     (signals.interval_ns > 0).then_some(most)
+}
+
+/// CPU used by the processes that were read, millicores.
+fn read(signals: &Signals) -> f64 {
+    signals.tasks.iter().filter_map(|task| task.millicores).sum()
 }
 
 /// Gathers what the eyes look at.
@@ -424,7 +430,8 @@ fn scene<'a, 'e, I: Iterator<Item = &'e Entry>>(
     }
     let own = sole().filter_map(|context| context.millicores).fold(summed, f64::max);
     let (at_ns, cpus) = (signals.provenance.at_ns, signals.cpus);
-    Scene { at_ns, cpus, used, own, contexts, delay, starved }
+    let unseen = used - read(signals);
+    Scene { at_ns, cpus, used, unseen, own, contexts, delay, starved }
 }
 
 fn neighbourhood(policy: &Policy) -> Option<Neighbourhood> {

@@ -53,6 +53,8 @@ pub struct Signals {
     pub contexts: Vec<ContextSignals>,
     /// Share of the interval in which some task of the host waited for a CPU, 0..=1.
     pub host_pressure: Option<f64>,
+    /// CPU used by the whole host, processes that did not live to be read included, millicores.
+    pub host_millicores: Option<f64>,
     /// Processes that could not be read.
     pub unreadable: u32,
 }

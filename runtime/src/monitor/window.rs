@@ -21,6 +21,7 @@ pub struct Window {
     tasks: HashMap<u32, TaskTrack>,
     contexts: HashMap<ContextId, ContextTrack>,
     host_pressure: Option<(u64, u64)>,
+    host_cpu: Option<(u64, u64)>,
     last_at: Option<u64>,
     /// The last sweep that read everything: in it, absent meant unchanged.
     complete_at: Option<u64>,
@@ -65,7 +66,11 @@ impl Window {
             cpus: observation.cpus,
             unreadable: observation.unreadable,
             gone: observation.gone.into_iter().collect(),
-            host_pressure: self.host(observation.host_pressure_us, now),
+            // us per ns, and ns per ns.
+            host_pressure: host(&mut self.host_pressure, observation.host_pressure_us, now)
+                .map(|rate| (rate * 1000.0).min(1.0)),
+            host_millicores: host(&mut self.host_cpu, observation.host_cpu_ns, now)
+                .map(|rate| rate * 1000.0),
             ..Signals::default()
         };
         for task in &signals.gone {
@@ -161,16 +166,6 @@ impl Window {
         signals
     }
 
-    fn host(&mut self, pressure_us: u64, now: u64) -> Option<f64> {
-        if pressure_us == 0 {
-            return None;
-        }
-        let (before, at) = self.host_pressure.replace((pressure_us, now))?;
-        let grown_ns = pressure_us.checked_sub(before)?.saturating_mul(1000);
-        let interval = now.checked_sub(at).filter(|&interval| interval > 0)?;
-        Some((grown_ns as f64 / interval as f64).min(1.0))
-    }
-
     fn account(&mut self, signals: &Signals, failures: Vec<String>) {
         let state = &mut self.state;
         let tick = signals.provenance.tick;
@@ -186,6 +181,17 @@ impl Window {
         state.incomplete_sweeps += u64::from(!failures.is_empty());
         state.failures = failures;
     }
+}
+
+/// Growth per ns of a counter of the host, 0 of which means that there is none.
+fn host(kept: &mut Option<(u64, u64)>, value: u64, now: u64) -> Option<f64> {
+    if value == 0 {
+        return None;
+    }
+    let (before, at) = kept.replace((value, now))?;
+    let grown = value.checked_sub(before)?;
+    let interval = now.checked_sub(at).filter(|&interval| interval > 0)?;
+    Some(grown as f64 / interval as f64)
 }
 
 /// Whether all CPU time a newborn has used fits into the interval.

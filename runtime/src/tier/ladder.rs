@@ -92,8 +92,14 @@ struct Tick<'a> {
     elapsed: u64,
     spare: bool,
     cpus: u32,
-    contention: &'a [Contention],
+    contention: Vec<Charge<'a>>,
     protected: BTreeMap<Name, (Option<f64>, bool)>,
+}
+
+/// A contention, and whether the culprits that could be named account for it.
+struct Charge<'a> {
+    contention: &'a Contention,
+    explained: bool,
 }
 
 impl Ladder {
@@ -154,7 +160,7 @@ impl Ladder {
             elapsed,
             spare: assessments.used_millicores.is_some_and(|used| used < full),
             cpus: assessments.cpus,
-            contention: &assessments.contention,
+            contention: charges(assessments),
             protected: fares
                 .map(|p| (Name::clone(&p.workload), (p.wait_ms_per_s, p.contended)))
                 .collect(),
@@ -206,7 +212,7 @@ impl Ladder {
                 elapsed: tick.elapsed,
                 spare: tick.spare,
                 millicores: assessment.millicores,
-                blamed: blamed(assessment, tick.contention, others),
+                blamed: blamed(assessment, &tick.contention, others),
                 protected: &tick.protected,
             };
             record.holding.step(&moment, terms)
@@ -330,21 +336,34 @@ impl Record {
 }
 
 /// The worst contention a workload has a part in: it is named, or it used as much as counts, or
-/// nobody could be named and it used something.
+/// the culprits could not be named (they did not live long enough) and it used something.
 fn blamed<'a>(
     assessment: &Assessment,
-    contention: &'a [Contention],
+    charges: &[Charge<'a>],
     others: f64,
 ) -> Option<&'a Contention> {
-    let part = |contention: &&Contention| {
-        let named = contention
-            .culprits
-            .iter()
-            .any(|culprit| culprit.workload.as_ref() == Some(&assessment.workload));
-        let nobody = contention.culprits.is_empty();
-        named || assessment.millicores >= others || (nobody && assessment.millicores > 0.0)
+    let part = |charge: &&Charge<'a>| {
+        let culprits = &charge.contention.culprits;
+        culprits.iter().any(|culprit| culprit.workload.as_ref() == Some(&assessment.workload))
+            || assessment.millicores >= others
+            || (!charge.explained && assessment.millicores > 0.0)
     };
-    contention.iter().filter(part).max_by(|a, b| a.wait_ms_per_s.total_cmp(&b.wait_ms_per_s))
+    let worst = |a: &&Contention, b: &&Contention| a.wait_ms_per_s.total_cmp(&b.wait_ms_per_s);
+    charges.iter().filter(part).map(|charge| charge.contention).max_by(worst)
+}
+
+/// Culprits that used less than half of what others used do not account for it.
+fn charges<'a>(assessments: &'a Assessments) -> Vec<Charge<'a>> {
+    let protected = assessments.workloads.iter().filter(|a| a.class.is_protected());
+    let own: BTreeMap<&Name, f64> = protected.map(|a| (&a.workload, a.millicores)).collect();
+    let charge = |contention: &'a Contention| {
+        let Contention { victim, culprits, .. } = contention;
+        let named: f64 = culprits.iter().map(|culprit| culprit.millicores).sum();
+        let others =
+            assessments.used_millicores.map_or(0.0, |used| used - own.get(victim).unwrap_or(&0.0));
+        Charge { contention, explained: !culprits.is_empty() && named * 2.0 >= others }
+    };
+    assessments.contention.iter().map(charge).collect()
 }
 
 fn protected(assessments: &Assessments) -> Vec<Protected> {

@@ -536,6 +536,9 @@ pub struct Observation {
     pub contexts: RVec<ContextReading>,
     /// Pressure of the whole host, us (PSI `some` total), 0 if there is none.
     pub host_pressure_us: u64,
+    /// CPU time all CPUs together have worked since some fixed moment, ns; 0 if unknown. Tells of
+    /// processes that did not live to be read.
+    pub host_cpu_ns: u64,
     /// CPUs online.
     pub cpus: u32,
     /// How many processes could not be read at all.
@@ -551,6 +554,7 @@ impl Observation {
         self.gone.clear();
         self.contexts.clear();
         self.host_pressure_us = 0;
+        self.host_cpu_ns = 0;
         self.cpus = 0;
         self.unreadable = 0;
     }

@@ -114,6 +114,7 @@ impl Sensor {
         self.due = due;
         self.read_focus(request, known, now_ns, into);
         into.host_pressure_us = self.host.pressure_us(&mut self.reader);
+        into.host_cpu_ns = self.host.cpu_ns(&mut self.reader);
         into.cpus = self.host.cpus(&mut self.reader);
         into.unreadable = self.table.hidden() as u32;
         Ok(())

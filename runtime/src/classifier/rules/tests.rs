@@ -55,12 +55,13 @@ struct Bench {
     tick: u64,
     peers: HashSet<TaskId>,
     contexts: Vec<ContextSignals>,
+    host: Option<f64>,
 }
 
 impl Bench {
     fn new(policy: &Policy) -> Self {
         let rules = Rules::new(policy, [99]).unwrap();
-        Self { rules, tick: 0, peers: HashSet::new(), contexts: Vec::new() }
+        Self { rules, tick: 0, peers: HashSet::new(), contexts: Vec::new(), host: None }
     }
 
     fn step(&mut self, infos: Vec<TaskInfo>, tasks: Vec<TaskSignals>, gone: &[u32]) -> Assessments {
@@ -74,6 +75,7 @@ impl Bench {
             gone: gone.iter().map(|&pid| task(pid)).collect(),
             contexts: self.contexts.clone(),
             host_pressure: None,
+            host_millicores: self.host,
             unreadable: 0,
         };
         self.rules.step(signals, &self.peers)
@@ -239,6 +241,12 @@ fn the_root_knows_of_those_who_did_not_live_to_be_read() {
     let seen = bench.step(vec![], starved(), &[]);
     assert_eq!((seen.contention.len(), seen.used_millicores), (1, Some(2000.0)));
     assert_eq!(seen.contention[0].culprits, []);
+    let last = seen.contention[0].evidence.last().unwrap();
+    assert_eq!(last, "2.0 CPUs went to processes too short-lived to be read");
+    bench.contexts.clear();
+    bench.host = Some(1990.0);
+    let seen = bench.step(vec![], starved(), &[]);
+    assert_eq!((seen.contention.len(), seen.used_millicores), (1, Some(1990.0)));
 }
 
 #[test]

@@ -213,6 +213,17 @@ fn host_pressure_is_a_share_of_the_interval() {
     assert_eq!(step(3, 0), None);
 }
 
+#[test]
+fn the_host_uses_what_its_processes_do_and_more() {
+    let mut window = Window::default();
+    let mut step = |tick, ms| {
+        let mut sweep = sweep(tick, tick * 1000, vec![]);
+        sweep.observation.host_cpu_ns = ms * MS;
+        window.step(sweep).host_millicores
+    };
+    assert_eq!([step(1, 500), step(2, 2000), step(3, 0)], [None, Some(1500.0), None]);
+}
+
 proptest! {
     /// Whatever subset of the sweeps arrives, the rates times their intervals add up to the
     /// counter, as long as a process that moved is told.

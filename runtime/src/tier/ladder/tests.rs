@@ -156,9 +156,17 @@ fn somebody_elses_contention_is_not_ones_own() {
     let mut assessments = bench.assessments(Waits(340.0));
     assessments.contention[0].culprits[0].workload = None;
     assessments.workloads[1].millicores = 99.0;
+    assessments.contention[0].culprits[0].millicores = 1900.0;
     assert_eq!(bench.ladder.step(&assessments).changes, []);
     assessments.contention[0].culprits.clear();
     assert_eq!(tiers(&bench.ladder.step(&assessments).changes), [(1, 2)], "nobody could be named");
+    let mut bench = Bench::new(|_| ());
+    bench.tick(Fine);
+    let mut assessments = bench.assessments(Waits(340.0));
+    assessments.contention[0].culprits[0].workload = None;
+    assessments.contention[0].culprits[0].millicores = 50.0;
+    assessments.workloads[1].millicores = 9.0;
+    assert_eq!(tiers(&bench.ladder.step(&assessments).changes), [(1, 2)], "too short-lived");
 }
 
 #[test]
