@@ -6,7 +6,7 @@ mod support;
 
 use outrigger_undo::{Journal, Kind, knob};
 use support::cgroup::{CPU, Cgroup};
-use support::change::{change, outcomes};
+use support::change::{change, operation, outcomes, why};
 use support::child::Process;
 use support::look::{self, snapshot};
 
@@ -123,4 +123,22 @@ fn an_autogroup_goes_back_through_whoever_is_left_in_it() {
     unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
     assert_eq!(outcomes(&report), ["restored"]);
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_change_of_idle_that_others_forestalled_leaves_nothing_in_doubt() {
+    needs_cgroup_v1!();
+    let group = Cgroup::create(CPU);
+    if !group.path.join("cpu.idle").exists() {
+        eprintln!("skipped: this kernel has no cpu.idle");
+        return;
+    }
+    let (mut journal, _dir) = journal();
+    let planned = operation(Kind::File, None, &group.file("cpu.idle"), "1");
+    let journalled = journal.record(planned, &why("w")).unwrap();
+    group.write("cpu.shares", "300");
+    journal.withdraw(&journalled).unwrap();
+    assert_eq!(journal.outstanding().count(), 0);
+    journal.undo_all();
+    assert_eq!(group.read("cpu.shares"), "300", "theirs");
 }

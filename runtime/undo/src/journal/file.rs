@@ -100,15 +100,25 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 type TryLock = fn(&File) -> Result<(), TryLockError>;
 
 fn lock(dir: &Path, name: &str, try_lock: TryLock) -> Result<Option<File>, JournalError> {
-    let lock = open_lock(dir, name)?;
     let started = Instant::now();
+    let mut lock = open_lock(dir, name)?;
     loop {
         match try_lock(&lock) {
-            Ok(()) => return Ok(Some(lock)),
+            Ok(()) if is_still(&lock, &dir.join(name)) => return Ok(Some(lock)),
+            // Tidied away between opening and locking: nobody else would ask that one.
+            Ok(()) => lock = open_lock(dir, name)?,
             Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_PATIENCE => return Ok(None),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
             Err(TryLockError::Error(error)) => return Err(JournalError::io("lock", dir)(error)),
         }
+    }
+}
+
+/// Whether the open file is the one that has this name.
+fn is_still(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
     }
 }
 

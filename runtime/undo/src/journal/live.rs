@@ -140,7 +140,8 @@ impl Journal {
             }
         }
         match self.weights.remove(&token) {
-            Some(weight) => self.settle_weight(weight),
+            Some(weight) if result.is_ok() => self.settle_weight(weight),
+            Some(weight) => self.after_failure(weight),
             None => Ok(()),
         }
     }
@@ -166,6 +167,11 @@ impl Journal {
     /// It could not be written down; the knob stays in doubt.
     pub fn withdraw(&mut self, journalled: &Journalled) -> Result<(), JournalError> {
         let token = journalled.token;
+        self.give_up(token)?;
+        self.weights.remove(&token).map_or(Ok(()), |weight| self.give_up(weight))
+    }
+
+    fn give_up(&mut self, token: u64) -> Result<(), JournalError> {
         let Some(entry) = self.book.of_token(token) else { return Ok(()) };
         if entry.in_doubt.iter().any(|(announced, _)| *announced != token) {
             // An earlier call has not answered: whose value it is cannot be told yet.
