@@ -1,7 +1,8 @@
-//! The sidecar, as the demo starts and stops it: another process with a policy file, asked over
-//! its control socket what it decided.
+//! The sidecar, as the demo starts and stops it: another process, told what to protect on its
+//! command line and asked over its control socket what it decided.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +10,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Error;
 use super::role::{Role, Session};
+use super::{Error, hog};
 use crate::control::{Method, request};
 
+/// The subcommand, and how it is called in messages.
+const COMMAND: &str = "attach";
+const NAME: &str = "outrigger attach";
 /// How long the sidecar may take to put everything back.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -23,6 +27,8 @@ pub struct Targets {
     pub protected: Vec<u32>,
     /// The hogs.
     pub best_effort: Vec<u32>,
+    /// An ancestor of all of the above.
+    pub ancestor: u32,
     /// A private directory for whatever the governor needs.
     pub directory: PathBuf,
 }
@@ -59,6 +65,9 @@ pub trait Governed {
     /// When the governor is no longer there.
     fn decisions(&mut self) -> Result<Vec<Decision>, Error>;
 
+    /// How the names of the cgroups begin that it makes; other sidecars on the machine make others.
+    fn mark(&self) -> &str;
+
     /// Ends the work; everything has been put back on return.
     ///
     /// # Errors
@@ -66,7 +75,7 @@ pub trait Governed {
     fn stop(self: Box<Self>) -> Result<(), Error>;
 }
 
-/// `outrigger daemon` with a generated policy.
+/// `outrigger attach`, as one would type it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sidecar;
 
@@ -74,6 +83,7 @@ pub struct Sidecar;
 #[derive(Debug)]
 struct Running {
     role: Option<Role>,
+    mark: String,
     socket: PathBuf,
     seen: BTreeMap<u64, String>,
 }
@@ -93,25 +103,30 @@ impl Governor for Sidecar {
     fn govern(&self, targets: &Targets) -> Result<Box<dyn Governed>, Error> {
         let file = targets.directory.join("outrigger.toml");
         let socket = targets.directory.join("control.sock");
-        fs::write(&file, policy(targets, &socket))
+        fs::write(&file, places(&targets.directory, &socket))
             .map_err(|error| Error::Govern(format!("cannot write {}: {error}", file.display())))?;
-        let mut command = Role::command("daemon", ["--config".into(), file.into()]);
+        let mut command = Role::command(COMMAND, arguments(targets, &file));
         // If the demo dies, the sidecar is asked to restore, not killed.
-        let role = Role::start("outrigger daemon", &mut command, Session::Shared, libc::SIGTERM)?;
-        Ok(Box::new(Running { role: Some(role), socket, seen: BTreeMap::new() }))
+        let role = Role::start(NAME, &mut command, Session::Shared, libc::SIGTERM)?;
+        // A context is called `outrigger-INSTANCE-WORKLOAD`, the instance `attach-PID`.
+        let mark = format!("outrigger-{COMMAND}-{}-", role.pid());
+        Ok(Box::new(Running { role: Some(role), mark, socket, seen: BTreeMap::new() }))
     }
 }
 
-/// The policy of the demo: by process number, since nothing else on the machine is its business.
-fn policy(targets: &Targets, socket: &Path) -> String {
-    let state = targets.directory.join("state");
-    // Debug of a list of numbers and of a path is also TOML.
-    format!(
-        "[state]\ndir = {state:?}\n\n[control]\nsocket = {socket:?}\n\n\
-         [[workload]]\nname = \"service\"\nclass = \"latency-critical\"\nmatch = [{{ pid = {:?} }}]\n\n\
-         [[workload]]\nname = \"hogs\"\nclass = \"background\"\nmatch = [{{ pid = {:?} }}]\n",
-        targets.protected, targets.best_effort
-    )
+/// By process number and ancestor: nothing else on the machine is the demo's business.
+fn arguments(targets: &Targets, file: &Path) -> Vec<OsString> {
+    let protected = targets.protected.iter().flat_map(|pid| ["--pid".into(), pid.to_string()]);
+    let hogs = format!("name={},descendant_of={}", hog::NAME, targets.ancestor);
+    let mut arguments: Vec<OsString> = protected.map(OsString::from).collect();
+    arguments.extend(["--best-effort".into(), hogs.into(), "--config".into(), file.into()]);
+    arguments
+}
+
+/// A configuration that keeps the demo's sidecar apart from real ones and says no more. Debug of
+/// a path is also TOML.
+fn places(directory: &Path, socket: &Path) -> String {
+    format!("[state]\ndir = {:?}\n\n[control]\nsocket = {socket:?}\n", directory.join("state"))
 }
 
 // === impl Running ===
@@ -136,6 +151,10 @@ impl Governed for Running {
             }
         }
         Ok(fresh)
+    }
+
+    fn mark(&self) -> &str {
+        &self.mark
     }
 
     fn stop(mut self: Box<Self>) -> Result<(), Error> {
@@ -163,7 +182,7 @@ mod tests {
     use crate::status::{Hub, Identity, tests::action};
 
     fn running(socket: PathBuf) -> Running {
-        Running { role: None, socket, seen: BTreeMap::new() }
+        Running { role: None, mark: String::new(), socket, seen: BTreeMap::new() }
     }
 
     #[test]
@@ -196,23 +215,31 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_is_valid_and_names_the_targets() {
+    fn the_command_line_names_the_targets_and_nothing_else() {
         let targets = Targets {
             protected: vec![10, 11],
             best_effort: vec![20, 21],
-            directory: PathBuf::from("/run/with \"quotes\""),
+            ancestor: 9,
+            directory: PathBuf::from("/run/demo"),
         };
 
-        let text = policy(&targets, &targets.directory.join("control.sock"));
+        let arguments =
+            arguments(&targets, Path::new("/run/demo/outrigger.toml")).join(" ".as_ref());
 
-        let mut file: toml::Table = text.parse().unwrap();
-        let socket = file["control"]["socket"].as_str().unwrap();
-        assert_eq!(socket, "/run/with \"quotes\"/control.sock");
-        ["state", "control"].iter().for_each(|key| drop(file.remove(*key)));
-        let policy: crate::policy::Policy = file.try_into().unwrap();
-        let pids: Vec<&[u32]> = policy.workloads.iter().map(|w| &*w.selectors[0].pid).collect();
-        assert_eq!(pids, [&[10, 11], &[20, 21]]);
-        assert!(policy.workloads[0].class.unwrap().is_protected());
-        assert!(policy.workloads[1].class.unwrap().is_best_effort());
+        assert_eq!(
+            arguments,
+            "--pid 10 --pid 11 --best-effort name=demo-hog,descendant_of=9 \
+             --config /run/demo/outrigger.toml"
+        );
+    }
+
+    #[test]
+    fn paths_are_quoted() {
+        let directory = Path::new("/run/with \"quotes\"");
+
+        let file: toml::Table = places(directory, &directory.join("s")).parse().unwrap();
+
+        assert_eq!(file["state"]["dir"].as_str().unwrap(), "/run/with \"quotes\"/state");
+        assert_eq!(file["control"]["socket"].as_str().unwrap(), "/run/with \"quotes\"/s");
     }
 }

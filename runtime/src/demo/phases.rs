@@ -9,7 +9,7 @@ use super::govern::{Decision, Governed};
 use super::machine::Machine;
 use super::report::{Live, Report, Setup};
 use super::role::Session;
-use super::snapshot::{Difference, Snapshot};
+use super::snapshot::{self, Difference, Snapshot};
 use super::stage::Stage;
 use super::summary::Summary;
 use super::verdict::{Verdict, summarise};
@@ -63,6 +63,8 @@ struct Experiment<'a> {
     measurements: Vec<Measurement>,
     decisions: Vec<Decision>,
     differences: Vec<Difference>,
+    /// How the names of cgroups begin that the sidecars of this run made.
+    marks: Vec<String>,
 }
 
 // === impl Phase ===
@@ -101,6 +103,7 @@ pub(super) fn run(args: &Args, governor: &dyn Governor, live: &mut Live) -> Resu
         measurements: Vec::new(),
         decisions: Vec::new(),
         differences: Vec::new(),
+        marks: Vec::new(),
     };
     for round in 1..=args.rounds {
         for phase in Phase::ALL {
@@ -141,8 +144,9 @@ impl Experiment<'_> {
             .await_reaction(governed.as_mut(), round)
             .and_then(|()| self.pause(SETTLE))
             .and_then(|()| self.measure(Phase::Governed, round, Some(governed.as_mut())));
+        self.marks.push(governed.mark().to_owned());
         let stopped = governed.stop();
-        let found = before.differences(&Snapshot::take(&targets.everybody()));
+        let found = left_behind(&before, &targets.everybody(), &self.marks);
         self.live.restored(&found);
         self.differences.extend(found);
         let measurement = measured?;
@@ -162,12 +166,17 @@ impl Experiment<'_> {
         let fresh = governed.decisions()?;
         let count = fresh.len();
         for decision in fresh {
-            self.live.decided(&decision);
             let decision = Decision { round, ..decision };
             let told = |known: &&mut Decision| (known.round, known.seq) == (round, decision.seq);
             match self.decisions.iter_mut().find(told) {
-                Some(known) => *known = decision,
-                None => self.decisions.push(decision),
+                Some(known) => {
+                    self.live.decided_more(known, &decision);
+                    *known = decision;
+                }
+                None => {
+                    self.live.decided(&decision);
+                    self.decisions.push(decision);
+                }
             }
         }
         Ok(count)
@@ -224,9 +233,8 @@ impl Experiment<'_> {
 
     fn close(mut self, before: &Snapshot) -> Report {
         drop(self.stage);
-        let found = before.differences(&Snapshot::take(&[std::process::id()]));
+        let found = left_behind(before, &[std::process::id()], &self.marks);
         self.differences.extend(found);
-        self.differences.dedup();
         let phases = summarise(&self.measurements);
         Report {
             verdict: Verdict::of(&phases, self.machine.tick_us),
@@ -239,4 +247,15 @@ impl Experiment<'_> {
             rounds: self.measurements,
         }
     }
+}
+
+/// What is different now, without cgroups that somebody else's sidecar made meanwhile.
+fn left_behind(before: &Snapshot, pids: &[u32], marks: &[String]) -> Vec<Difference> {
+    let mut found = before.differences(&Snapshot::take(pids));
+    found.retain(|difference| {
+        let name = difference.subject.rsplit('/').next().unwrap_or_default();
+        let ours = marks.iter().any(|mark| name.starts_with(mark.as_str()));
+        difference.property != snapshot::EXISTENCE || ours
+    });
+    found
 }

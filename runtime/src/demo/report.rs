@@ -110,6 +110,12 @@ impl Live {
         self.line(&format!("  > {}", decision.text));
     }
 
+    /// The effect of something it did is known: what was told is not repeated.
+    pub fn decided_more(&mut self, known: &Decision, decision: &Decision) {
+        let news = decision.text.strip_prefix(&known.text).unwrap_or(&decision.text);
+        self.line(&format!("  > {}", news.trim_start_matches([';', ' '])));
+    }
+
     /// A phase is over.
     pub fn measured(&mut self, measurement: &Measurement) {
         let latency = &measurement.latency;
@@ -151,12 +157,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { phases, verdict, setup, machine, .. } = self;
         let (verdict, rounds) = (verdict.as_ref(), setup.rounds);
-        write!(
-            f,
-            "
-{}",
-            Table { phases, verdict, rounds, machine }
-        )?;
+        write!(f, "\n{}", Table { phases, verdict, rounds, machine })?;
         if self.restored {
             writeln!(f, "{} everything was put back", mark(true))?;
         } else {
@@ -166,5 +167,96 @@ impl fmt::Display for Report {
             writeln!(f, "    {difference}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(name: Phase, p99_us: f64, kept_ratio: Option<f64>) -> PhaseResult {
+        PhaseResult {
+            name,
+            p50_us: 50.0,
+            p50_us_spread: [40.0, 60.0],
+            p99_us,
+            p99_us_spread: [p99_us - 1.0, p99_us + 1.0],
+            p999_us: 2.0 * p99_us,
+            p999_us_spread: [p99_us, 3.0 * p99_us],
+            p99_ratio: p99_us / 100.0,
+            kept_ratio,
+            kept_ratio_spread: kept_ratio.map(|kept| [kept - 0.01, kept + 0.01]),
+            others_cpus: 0.01,
+            arrivals: 10,
+            unanswered: 0,
+        }
+    }
+
+    fn report() -> Report {
+        let phases = vec![
+            phase(Phase::Alone, 100.0, None),
+            phase(Phase::Unmanaged, 11_000.0, Some(0.99)),
+            phase(Phase::Governed, 80.0, Some(0.97)),
+        ];
+        Report {
+            verdict: Verdict::of(&phases, 4000),
+            phases,
+            decisions: Vec::new(),
+            restored: true,
+            differences: Vec::new(),
+            machine: Machine { cpus: 2, kernel: "6.1".to_owned(), tick_us: 4000 },
+            setup: Setup {
+                seconds: 4,
+                rounds: 3,
+                rate: 2000,
+                work_us: 50,
+                hogs: 8,
+                own_sessions: false,
+            },
+            rounds: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_table_lines_up_and_the_verdict_is_said() {
+        let text = report().to_string();
+
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines[2],
+            concat!(
+                "unmanaged  50 [40 to 60]  11,000 [10,999 to 11,001]  22,000 [11,000 to 33,000]",
+                "     110.0x  99 % [98 % to 100 %]"
+            )
+        );
+        assert!(lines[..4].iter().all(|line| line.len() == lines[0].len()), "{text}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("[yes]")).count(), 4, "{text}");
+    }
+
+    #[test]
+    fn what_was_not_put_back_is_listed() {
+        let mut report = report();
+        report.restored = false;
+        report.differences = vec![Difference {
+            subject: "process 7 thread 7".to_owned(),
+            property: "nice".to_owned(),
+            before: "0".to_owned(),
+            after: "19".to_owned(),
+        }];
+
+        let text = report.to_string();
+
+        assert!(text.contains("[NO]  not everything was put back:"), "{text}");
+        assert!(text.contains("process 7 thread 7: nice was \"0\", is \"19\""), "{text}");
+    }
+
+    #[test]
+    fn noise_is_admitted() {
+        let mut report = report();
+        assert!(!report.to_string().contains("Other programs"));
+
+        report.phases[0].others_cpus = 0.9;
+
+        assert!(report.to_string().contains("Other programs used up to 0.9 CPUs"));
     }
 }

@@ -21,8 +21,9 @@ struct Directory(PathBuf);
 /// The service and its load, running.
 #[derive(Debug)]
 pub struct Stage {
-    service: Role,
+    // Ended in this order: a client whose service is gone would complain.
     load: Role,
+    service: Role,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
     hogs: Vec<Role>,
@@ -71,7 +72,7 @@ impl Stage {
             return Err(Error::Talk { role: "demo-load", source });
         };
         let answers = BufReader::new(answers);
-        Ok(Self { service, load, commands, answers, hogs: Vec::new(), directory })
+        Ok(Self { load, service, commands, answers, hogs: Vec::new(), directory })
     }
 
     /// Where the sidecar may put its files; removed at the end.
@@ -108,6 +109,7 @@ impl Stage {
         Targets {
             protected: vec![self.service.pid(), self.load.pid()],
             best_effort: self.hogs.iter().map(Role::pid).collect(),
+            ancestor: std::process::id(),
             directory: self.directory().to_owned(),
         }
     }

@@ -26,25 +26,17 @@ pub struct Table<'a> {
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cells = |cells: [&str; 6]| {
-            let [phase, p50, p99, p999, ratio, kept] = cells;
-            format!("{phase:<10} {p50:>26} {p99:>26} {p999:>26} {ratio:>9} {kept:>19}")
-        };
         let heads = ["phase", "p50 us", "p99 us", "p99.9 us", "p99 ratio", "CPU kept by hogs"];
-        writeln!(f, "{}", cells(heads).trim_end())?;
-        for phase in self.phases {
-            let kept = phase.kept_ratio.zip(phase.kept_ratio_spread).map(|(kept, [min, max])| {
-                format!("{} [{} to {}]", percent(kept), percent(min), percent(max))
-            });
-            let row = cells([
-                phase.name.name(),
-                &with_spread(phase.p50_us, phase.p50_us_spread),
-                &with_spread(phase.p99_us, phase.p99_us_spread),
-                &with_spread(phase.p999_us, phase.p999_us_spread),
-                &format!("{:.1}x", phase.p99_ratio),
-                kept.as_deref().unwrap_or("-"),
-            ]);
-            writeln!(f, "{}", row.trim_end())?;
+        let mut table = vec![heads.map(str::to_owned)];
+        table.extend(self.phases.iter().map(row));
+        let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        let widths: [usize; 6] = std::array::from_fn(width);
+        for [first, rest @ ..] in &table {
+            write!(f, "{first:<0$}", widths[0])?;
+            for (cell, width) in rest.iter().zip(&widths[1..]) {
+                write!(f, "  {cell:>width$}")?;
+            }
+            writeln!(f)?;
         }
         writeln!(f, "Medians over {} rounds; smallest to largest in brackets.", self.rounds)?;
         let others = self.phases.iter().map(|phase| phase.others_cpus).fold(0.0, f64::max);
@@ -84,6 +76,20 @@ impl Table<'_> {
             percent(KEPT)
         )
     }
+}
+
+fn row(phase: &PhaseResult) -> [String; 6] {
+    let kept = phase.kept_ratio.zip(phase.kept_ratio_spread).map(|(kept, [min, max])| {
+        format!("{} [{} to {}]", percent(kept), percent(min), percent(max))
+    });
+    [
+        phase.name.name().to_owned(),
+        with_spread(phase.p50_us, phase.p50_us_spread),
+        with_spread(phase.p99_us, phase.p99_us_spread),
+        with_spread(phase.p999_us, phase.p999_us_spread),
+        format!("{:.1}x", phase.p99_ratio),
+        kept.unwrap_or_else(|| "-".to_owned()),
+    ]
 }
 
 pub(super) fn mark(kept: bool) -> &'static str {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Difference, OURS};
+use super::{Difference, EXISTENCE, OURS};
 
 /// Files that may be written, v1 and v2. More than any backend writes today.
 const FILES: [&str; 30] = [
@@ -94,7 +94,7 @@ impl Groups {
         for (path, now) in &later.directories {
             let Some(then) = self.directories.get(path) else {
                 if path.file_name().and_then(|name| name.to_str()).is_some_and(is_ours) {
-                    differ(path, "existence", "absent", "present");
+                    differ(path, EXISTENCE, "absent", "present");
                 }
                 continue;
             };

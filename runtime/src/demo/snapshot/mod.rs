@@ -17,6 +17,9 @@ pub use tasks::{TaskState, Tasks};
 /// Beginning of the name of every cgroup that Outrigger creates.
 const OURS: &str = "outrigger";
 
+/// The property of a cgroup that is new, in a [`Difference`].
+pub const EXISTENCE: &str = "existence";
+
 /// The state of some processes, and of all cgroups, at one time.
 ///
 /// It is not atomic: take it when nothing is being changed.
