@@ -33,7 +33,7 @@ impl BestEffort {
         if !self.best_effort.is_empty() {
             let workload = Workload {
                 name: free_name(policy, "best-effort"),
-                class: Some(Class::Batch),
+                class: Some(Class::Background),
                 selectors: self.best_effort.clone(),
                 allow_irreversible: false,
             };

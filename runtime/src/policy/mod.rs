@@ -237,7 +237,7 @@ impl Default for Policy {
             ]),
             ladder: BTreeMap::from([
                 (Class::Batch, Ladder { rest: 1, floor: 3 }),
-                (Class::Background, Ladder { rest: 2, floor: 3 }),
+                (Class::Background, Ladder { rest: 3, floor: 3 }),
                 (Class::Runaway, Ladder { rest: 2, floor: 3 }),
             ]),
             contention: Thresholds::default(),
@@ -249,7 +249,7 @@ impl Default for Policy {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { wait_ms_per_s: 20.0, clear_ms_per_s: 10.0, others_millicores: 100.0 }
+        Self { wait_ms_per_s: 50.0, clear_ms_per_s: 25.0, others_millicores: 100.0 }
     }
 }
 

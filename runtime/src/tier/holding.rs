@@ -25,6 +25,9 @@ const RELAPSES: u32 = 5;
 /// Part of the waiting that is left when a share has done its work: what goes on then is paid for
 /// with a cap only if more than this is left. Quotas cost far more work than shares.
 const SHARES_HELPED: f64 = 0.5;
+/// Waiting that is worth a cap at all, ms per second. A quota hands out the CPU in bursts and so
+/// costs a protected workload some 100 ms per second itself; shares leave a few tens at worst.
+const WORTH_A_CAP: f64 = 200.0;
 /// Use below which a workload wants nothing, millicores.
 const NOTHING: f64 = 1.0;
 
@@ -227,7 +230,8 @@ impl Holding {
             .is_some_and(|tier| tier.cap.is_some() && tier.when == CapWhen::Contended);
         let ticks = self.persistence.ticks();
         // One to set it, and one to take it back if it does not help.
-        let helped = self.persistence.mean() < self.onset * SHARES_HELPED;
+        let mean = self.persistence.mean();
+        let helped = mean < WORTH_A_CAP || mean < self.onset * SHARES_HELPED;
         let affordable = self.budget.left(terms.timing.flap_budget) >= 2;
         if !possible
             || self.cap.is_some()

@@ -2,6 +2,10 @@
 use super::*;
 use outrigger_sdk::ContextId;
 
+/// Thresholds of the tests, apart from what the policy's defaults happen to be.
+const LOW: Thresholds =
+    Thresholds { wait_ms_per_s: 20.0, clear_ms_per_s: 10.0, others_millicores: 100.0 };
+
 fn context(pressure: f64, throttled: bool) -> ContextSignals {
     ContextSignals {
         context: ContextId::new("unified", "/app"),
@@ -13,7 +17,7 @@ fn context(pressure: f64, throttled: bool) -> ContextSignals {
 }
 
 fn judge(scene: &Scene<'_>) -> Finding {
-    Judge::default().judge(scene, &Thresholds::default())
+    Judge::default().judge(scene, &LOW)
 }
 
 fn contended(scene: &Scene<'_>) -> bool {
@@ -77,7 +81,7 @@ fn own_quota_neither_starts_nor_ends_contention() {
     let mut judge = Judge::default();
     let mut step = |starved, context| {
         let contexts = vec![(Standing::Sole, context)];
-        judge.judge(&Scene { contexts, starved, ..full(80.0) }, &Thresholds::default())
+        judge.judge(&Scene { contexts, starved, ..full(80.0) }, &LOW)
     };
     assert!(matches!(step(1, &quiet), Finding::Contended(..)));
     assert_eq!(step(0, &throttled), Finding::Unusable);
@@ -92,7 +96,7 @@ fn after_its_quota_acted_one_interval_is_not_enough() {
     let mut step = |at_s: u64, context| {
         let contexts = vec![(Standing::Sole, context)];
         let scene = Scene { at_ns: at_s * 1_000_000_000, contexts, ..full(80.0) };
-        judge.judge(&scene, &Thresholds::default())
+        judge.judge(&scene, &LOW)
     };
     assert_eq!(step(1, &throttled), Finding::Unusable);
     // The first interval of the next throttled period, which the kernel has not counted yet.
@@ -145,7 +149,7 @@ fn contention_ends_below_the_lower_threshold_only() {
     let mut judge = Judge::default();
     let mut step = |delay| {
         let scene = Scene { delay: Some(delay), ..full(0.0) };
-        matches!(judge.judge(&scene, &Thresholds::default()), Finding::Contended(..))
+        matches!(judge.judge(&scene, &LOW), Finding::Contended(..))
     };
     assert_eq!(
         [step(0.015), step(0.025), step(0.015), step(0.009), step(0.015)],
@@ -156,7 +160,7 @@ fn contention_ends_below_the_lower_threshold_only() {
 #[test]
 fn it_ends_when_the_others_are_gone() {
     let mut judge = Judge::default();
-    let thresholds = Thresholds::default();
+    let thresholds = LOW;
     assert!(matches!(
         judge.judge(&Scene { starved: 1, ..full(80.0) }, &thresholds),
         Finding::Contended(..)

@@ -36,7 +36,20 @@ pub(super) fn install() -> io::Result<OwnedFd> {
         set(signal, libc::SIG_IGN)?;
     }
     set(libc::SIGTERM, on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t)?;
+    unblock(libc::SIGTERM);
     Ok(reader)
+}
+
+/// The mask is inherited from whoever started us, and a sidecar blocks what it reads by signalfd.
+fn unblock(signal: libc::c_int) {
+    // SAFETY: all-zero is a valid signal set, the calls write into it alone, and with a valid
+    // signal number and a valid `how` they cannot fail.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+    }
 }
 
 fn set(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
