@@ -3,7 +3,8 @@
 //! Without the cargo feature `mutations` every question here is answered "no" at compile time.
 //! With it, the environment variable `OUTRIGGER_TEST_MUTATION` names the one fault:
 //! `enforcer-noop` (writes are skipped and pretended), `skip-undo` (nothing is taken back when
-//! the sidecar stops), `leaf-only` (the lever is always the antagonist's own leaf).
+//! the sidecar stops), `leaf-only` (the lever is always the antagonist's own leaf), `panic-STAGE`
+//! (that stage panics once).
 
 #[cfg(feature = "mutations")]
 fn is(name: &str) -> bool {
@@ -28,4 +29,18 @@ pub fn skip_undo() -> bool {
 /// The lever is always the antagonist's own leaf.
 pub fn leaf_only() -> bool {
     is("leaf-only")
+}
+
+/// Panics, once in the life of the process, when `stage` works on its eighth batch.
+pub fn panic_in(stage: &str) {
+    #[cfg(feature = "mutations")]
+    {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static BATCHES: AtomicU32 = AtomicU32::new(0);
+        if is(&format!("panic-{stage}")) && BATCHES.fetch_add(1, Ordering::Relaxed) == 7 {
+            panic!("mutation: panic in {stage}");
+        }
+    }
+    #[cfg(not(feature = "mutations"))]
+    let _ = stage;
 }

@@ -5,7 +5,7 @@ use super::{Ended, Order, RESTORE_DEADLINE};
 use crate::backend::{self, Registry};
 use crate::classifier::{Classifier, Guidance};
 use crate::enforcer::machine::{Machine, SharedJournal};
-use crate::enforcer::{Bench, Enforcer, Settings, Worker};
+use crate::enforcer::{Bench, Enforcer, Settings, Worker, mutation};
 use crate::flow::demand::Demand;
 use crate::flow::edge::Edge;
 use crate::flow::message::{Assessments, Decisions, Signals, Sweep};
@@ -300,7 +300,10 @@ fn stages(
             "monitor",
             &edges.sweeps,
             move || Monitor::new(Arc::clone(&view)),
-            move |signals| next.send(signals),
+            move |signals| {
+                mutation::panic_in("monitor");
+                next.send(signals);
+            },
         );
     }
     {
@@ -327,6 +330,7 @@ fn stages(
             &edges.signals,
             move || make().expect("the same policy has compiled before"),
             move |assessments: Arc<Assessments>| {
+                mutation::panic_in("classifier");
                 hub.set_assessments(Arc::clone(&assessments));
                 next.send(assessments);
             },
@@ -341,6 +345,7 @@ fn stages(
             &edges.assessments,
             move || Tier::new(Arc::clone(&policy), Arc::clone(&paused), Arc::clone(&view)),
             move |decisions: Arc<Decisions>| {
+                mutation::panic_in("tier");
                 hub.set_decisions(Arc::clone(&decisions));
                 next.send(decisions);
             },
@@ -356,6 +361,7 @@ fn stages(
             let (hub, demand) = (Arc::clone(&hub), Arc::clone(&demand));
             let address = Enforcer::start_in_arbiter(&arbiter.handle(), move |_| {
                 Enforcer::new(bench, inbox, beats, move |outcome| {
+                    mutation::panic_in("enforcer");
                     demand.set_contexts(outcome.contexts);
                     hub.set_enforcement(outcome.state);
                     outcome.actions.into_iter().for_each(|action| hub.add_action(action));
