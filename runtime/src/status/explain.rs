@@ -5,8 +5,9 @@
 //! and says so where something is not known.
 
 use super::view::{Activity, StatusView, WorkloadView};
-use super::words;
+use super::{knobs, words};
 use crate::flow::activity::ActionKind;
+use crate::flow::message::{Contention, Culprit};
 use serde::{Deserialize, Serialize};
 
 /// Actions told in full; older ones are in the events.
@@ -158,6 +159,7 @@ fn protected(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> 
             if !contention.evidence.is_empty() {
                 sentences.push(format!("Seen by: {}.", contention.evidence.join("; ")));
             }
+            sentences.extend(out_of_reach(view, contention));
         }
         None => sentences.push(match workload.wait_ms_per_s {
             Some(wait) => format!("It waits {} now.", words::wait(wait)),
@@ -171,6 +173,31 @@ fn protected(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> 
         sentences.push(format!("Nothing was done for it: {why}."));
     }
     sentences
+}
+
+/// Culprits that nobody said may be held back: what can be done about them is the reader's.
+fn out_of_reach(view: &StatusView, contention: &Contention) -> Option<String> {
+    let best_effort = |name: &str| {
+        view.workloads.iter().any(|workload| workload.name == name && !workload.protected)
+    };
+    let free: Vec<&Culprit> = contention
+        .culprits
+        .iter()
+        .filter(|culprit| !culprit.workload.as_deref().is_some_and(best_effort))
+        .collect();
+    let first = free.first()?;
+    let sum = free.iter().map(|culprit| culprit.millicores).sum();
+    let others = match free.len() {
+        1 => String::new(),
+        number => format!(" and {} others", number - 1),
+    };
+    Some(format!(
+        "Of that, {} is held by PID {} {}{others}, which nothing says may be held back: name them \
+         with --best-effort or in the configuration.",
+        words::cpus(sum),
+        first.task.pid,
+        first.name
+    ))
 }
 
 fn held_back(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> Vec<String> {
@@ -196,7 +223,7 @@ fn held_back(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> 
         words::cpus(workload.millicores)
     ));
     if told.is_empty() && !workload.knobs.is_empty() {
-        sentences.push(format!("In force: {}.", words::knobs(&workload.knobs)));
+        sentences.push(format!("In force: {}.", knobs::done(&workload.knobs)));
     }
     for victim in view.workloads.iter().filter(|w| w.protected) {
         if let Some(wait) = victim.wait_ms_per_s {
@@ -227,24 +254,12 @@ fn undo(view: &StatusView, workload: &WorkloadView) -> Vec<String> {
     if workload.knobs.is_empty() {
         return Vec::new();
     }
-    let origins: Vec<String> = workload
-        .knobs
-        .iter()
-        .filter(|knob| knob.error.is_none())
-        .take(3)
-        .map(|knob| {
-            let file = knob.locator.rsplit('/').next().filter(|file| file.contains('.'));
-            format!("{} of {} to {}", file.unwrap_or(&knob.knob), knob.target, knob.before)
-        })
-        .collect();
-    let more = workload.knobs.len().saturating_sub(origins.len());
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     vec![
         format!(
-            "`outrigger pause --instance {}`, or the end of process {} in any way, puts back {}{more}.",
+            "`outrigger pause --instance {}`, or the end of process {} in any way, puts back {}.",
             view.instance,
             view.pid,
-            origins.join(", ")
+            knobs::origins(&workload.knobs)
         ),
         "By itself it goes up a tier at a time once nobody has waited for the cool-down."
             .to_owned(),
@@ -293,7 +308,7 @@ mod tests {
     use super::super::view::tests::{Scene, action, knob};
     use super::*;
     use crate::flow::activity::{Action, Effect};
-    use crate::flow::message::{Contention, Culprit, TierChange};
+    use crate::flow::message::TierChange;
     use outrigger_sdk::TaskId;
 
     fn contention() -> Contention {
@@ -356,6 +371,27 @@ mod tests {
         assert!(text.starts_with("app (PID 700 redis-server) is latency-critical"), "{text}");
         assert!(text.contains("hogs share turned"), "{text}");
         assert!(text.contains("It waits 4.0 ms of each second now."), "{text}");
+    }
+
+    #[test]
+    fn culprits_out_of_reach_are_named() {
+        let mut scene = Scene::governed();
+        let mut both = contention();
+        let stranger = Culprit {
+            task: TaskId { pid: 99, tid: 0, start: 1 },
+            name: "rustc".into(),
+            workload: None,
+            millicores: 700.0,
+        };
+        both.culprits.push(stranger);
+        scene.assessments.contention = vec![both];
+        let told = text(&scene, &[done()], "app");
+        assert!(
+            told.contains("Of that, 0.7 CPUs is held by PID 99 rustc, which nothing"),
+            "{told}"
+        );
+        scene.assessments.contention = vec![contention()];
+        assert!(!text(&scene, &[done()], "app").contains("Of that"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod explain;
 mod hub;
+mod knobs;
 pub mod render;
 mod view;
 pub(crate) mod words;

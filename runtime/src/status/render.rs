@@ -1,7 +1,7 @@
 //! A status for people: fits a terminal, most important first. Pure.
 
 use super::view::{StatusView, WorkloadView};
-use super::words;
+use super::{knobs, words};
 use std::fmt::Write as _;
 
 /// Actions shown; `--json` has more.
@@ -95,7 +95,8 @@ fn actions(out: &mut String, view: &StatusView) {
     let _ = writeln!(out, "\nlatest actions (`outrigger explain PID|WORKLOAD` tells more):");
     let from = view.actions.len().saturating_sub(SHOWN);
     for activity in &view.actions[from..] {
-        let _ = writeln!(out, "{} {}", words::clock(activity.wall_ms), activity.sentence);
+        let _ =
+            writeln!(out, "{} {}", words::clock(activity.wall_ms), words::brief(&activity.action));
     }
 }
 
@@ -103,7 +104,7 @@ fn troubles(out: &mut String, view: &StatusView) {
     let groups =
         [("refused", &view.refused), ("left alone", &view.foreign), ("in doubt", &view.in_doubt)];
     for (title, outcomes) in groups.into_iter().filter(|(_, outcomes)| !outcomes.is_empty()) {
-        let _ = writeln!(out, "\n{title}: {}", words::knobs(outcomes));
+        let _ = writeln!(out, "\n{title}: {}", knobs::done(outcomes));
     }
     let asleep: Vec<String> = view
         .backends

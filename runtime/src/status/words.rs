@@ -1,6 +1,7 @@
 //! Figures and facts as people say them. Pure.
 
-use crate::flow::activity::{Action, ActionKind, KnobOutcome};
+use super::knobs;
+use crate::flow::activity::{Action, ActionKind};
 use crate::flow::message::{Contention, Culprit};
 
 /// `1.7 CPUs`
@@ -54,47 +55,6 @@ pub(crate) fn contention(contention: &Contention) -> String {
     text
 }
 
-/// `cpu.shares of /outrigger-run-1-hogs 1024 -> 10`, or why not.
-pub(crate) fn knob(outcome: &KnobOutcome) -> String {
-    let file = outcome.locator.rsplit('/').next().unwrap_or_default();
-    let what = match outcome.knob.as_str() {
-        "context" => "context",
-        "context.members" => "membership",
-        _ if file.contains('.') => file,
-        knob => knob,
-    };
-    let head = format!("{what} of {}", outcome.target);
-    if let Some(error) = &outcome.error {
-        return format!("{head} not turned: {} ({})", error.message, error.code);
-    }
-    let now = outcome.read_back.as_deref().unwrap_or(&outcome.after);
-    let mut text = format!("{head} {} -> {now}", shown(&outcome.before));
-    // The kernel normalises (shares of 1 become 2): then what was asked for is worth saying.
-    if now != outcome.after && !outcome.after.is_empty() {
-        text.push_str(&format!(" (asked for {})", outcome.after));
-    }
-    text
-}
-
-fn shown(value: &str) -> &str {
-    if value.is_empty() { "nothing" } else { value }
-}
-
-/// The knobs of an action; many of one kind are counted instead of listed.
-pub(crate) fn knobs(outcomes: &[KnobOutcome]) -> String {
-    const LISTED: usize = 3;
-    let mut parts: Vec<String> = outcomes.iter().take(LISTED).map(knob).collect();
-    if outcomes.len() > LISTED {
-        let rest = &outcomes[LISTED..];
-        let failed = rest.iter().filter(|outcome| outcome.error.is_some()).count();
-        parts.push(match failed {
-            0 => format!("and {} more", rest.len()),
-            failed => format!("and {} more, {failed} of them not turned", rest.len()),
-        });
-    }
-    parts.join(", ")
-}
-
 /// What kind of action, as a verb.
 pub(crate) fn kind(kind: ActionKind) -> &'static str {
     match kind {
@@ -107,7 +67,7 @@ pub(crate) fn kind(kind: ActionKind) -> &'static str {
         ActionKind::Refused => "refused",
         ActionKind::InDoubt => "in doubt",
         ActionKind::NoLever => "no lever",
-        ActionKind::Tier => "tier",
+        ActionKind::Tier => "entitled anew, nothing had to be written",
     }
 }
 
@@ -132,7 +92,7 @@ pub(crate) fn action(action: &Action) -> String {
     if action.kind == ActionKind::NoLever {
         text.push_str(&format!(", because {}", action.lever));
     } else if !action.knobs.is_empty() {
-        text.push_str(&format!(": {}", knobs(&action.knobs)));
+        text.push_str(&format!(": {}", knobs::done(&action.knobs)));
     }
     if let Some(effect) = &action.effect {
         text.push_str(&format!(
@@ -145,11 +105,33 @@ pub(crate) fn action(action: &Action) -> String {
     text
 }
 
+/// The same in few words, for a line of a list.
+pub(crate) fn brief(action: &Action) -> String {
+    let mut text = if action.dry_run { "would: ".to_owned() } else { String::new() };
+    text.push_str(&action.workload);
+    match &action.change {
+        Some(change) if change.from != change.to => {
+            text.push_str(&format!(" tier {} -> {}", change.from, change.to));
+        }
+        _ => text.push_str(&format!(" {}", kind(action.kind))),
+    }
+    if let Some(effect) = &action.effect {
+        let (before, after) = (effect.wait_before_ms_per_s, effect.wait_after_ms_per_s);
+        text.push_str(&format!(", {} waits {} -> {}/s", effect.victim, ms(before), ms(after)));
+    }
+    if action.kind == ActionKind::NoLever {
+        text.push_str(&format!(": {}", action.lever));
+    } else if !action.knobs.is_empty() {
+        text.push_str(&format!(": {}", knobs::done(&action.knobs)));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::view::tests as scene;
     use super::*;
-    use crate::flow::activity::{Effect, KnobFailure};
+    use crate::flow::activity::Effect;
     use crate::flow::message::TierChange;
     use outrigger_sdk::TaskId;
 
@@ -208,18 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn a_knob_that_was_not_turned_says_why() {
-        let mut outcome = scene::knob();
-        outcome.error = Some(KnobFailure {
-            code: "os_refused".into(),
-            message: "write: EINVAL".into(),
-            os_code: 22,
+    fn a_line_of_a_list_says_the_most_important_first() {
+        let mut told = scene::action(3, ActionKind::Weight);
+        told.knobs = vec![scene::knob()];
+        told.effect = Some(Effect {
+            victim: "redis".into(),
+            wait_before_ms_per_s: 340.0,
+            wait_after_ms_per_s: 4.0,
         });
-        assert!(knob(&outcome).ends_with("not turned: write: EINVAL (os_refused)"));
-        outcome.error = None;
-        outcome.read_back = Some("2".into());
-        outcome.after = "1".into();
-        assert!(knob(&outcome).ends_with("1024 -> 2 (asked for 1)"));
+        assert_eq!(
+            brief(&told),
+            "hogs share turned, redis waits 340 ms -> 4.0 ms/s: cpu.shares of \
+             /outrigger-run-1-hogs 1024 -> 10"
+        );
     }
 
     #[test]
