@@ -6,9 +6,11 @@
 mod behaviour;
 mod census;
 mod contention;
+mod members;
 mod neighbours;
 mod occupancy;
 mod rules;
+mod scene;
 
 pub use rules::{Rules, RulesState};
 

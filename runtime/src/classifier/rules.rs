@@ -5,18 +5,17 @@
 
 use super::behaviour::Behaviour;
 use super::census::{Census, Entry};
-use super::contention::{FULL, Finding, Judge, Scene};
+use super::contention::{FULL, Finding, Judge};
+use super::members::Members;
 use super::neighbours::{Interval, Neighbourhood};
-use super::occupancy::{Standing, within};
+use super::scene::{Places, gather, used};
 use crate::flow::message::{
-    Assessment, Assessments, Contention, ContextSignals, Culprit, Member, Name, Signals,
-    TaskSignals,
+    Assessment, Assessments, Contention, Culprit, Name, Signals, TaskSignals,
 };
 use crate::policy::{Class, NEIGHBOURS, Neighbours, Policy, Problem, Thresholds};
-use outrigger_sdk::{ContextId, TaskId};
+use outrigger_sdk::TaskId;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// Culprits named per contention.
 const CULPRITS: usize = 8;
@@ -32,7 +31,7 @@ pub struct Rules {
     census: Census,
     workloads: Vec<Kept>,
     neighbours: Option<Neighbourhood>,
-    neighbour_members: Cached,
+    neighbour_members: Members,
     thresholds: Thresholds,
     let_go_ns: u64,
     cold: u32,
@@ -48,17 +47,7 @@ struct Kept {
     allow_irreversible: bool,
     behaviour: Behaviour,
     judge: Judge,
-    members: Cached,
-}
-
-/// Contexts a workload lives in.
-type Places<'a> = Vec<(Standing, &'a ContextSignals)>;
-
-/// Members are told at every tick, but most workloads are idle most of the time.
-#[derive(Debug, Default)]
-struct Cached {
-    members: Arc<[Member]>,
-    busy: bool,
+    members: Members,
 }
 
 /// What `status` shows of the Classifier.
@@ -96,7 +85,7 @@ impl Rules {
             census: Census::new(policy, exempt.into_iter().collect())?,
             workloads: policy.workloads.iter().map(Kept::new).collect(),
             neighbours: neighbourhood(policy),
-            neighbour_members: Cached::default(),
+            neighbour_members: Members::default(),
             thresholds: policy.contention,
             let_go_ns: nanoseconds(policy),
             cold: COLD_TICKS,
@@ -120,7 +109,7 @@ impl Rules {
             }
         }
         self.neighbours = neighbourhood(policy);
-        self.neighbour_members = Cached::default();
+        self.neighbour_members = Members::default();
         (self.thresholds, self.let_go_ns) = (policy.contention, nanoseconds(policy));
         Ok(())
     }
@@ -237,7 +226,7 @@ impl Rules {
         {
             let members = || self.census.members(index);
             let contexts = places.unwrap_or_default();
-            let scene = scene(members, signals, contexts, used, millicores);
+            let scene = gather(members, signals, contexts, used, millicores);
             match kept.judge.judge(&scene, &self.thresholds) {
                 Finding::Unusable => {
                     reasons.push("this interval says nothing about waiting".into())
@@ -257,7 +246,7 @@ impl Rules {
             rule,
             confidence,
             reasons,
-            members: Arc::clone(&kept.members.members),
+            members: kept.members.list(),
             millicores,
             wait_ms_per_s,
             allow_irreversible: kept.allow_irreversible,
@@ -298,7 +287,7 @@ impl Rules {
             rule: "neighbours.same-session".into(),
             confidence: 0.6,
             reasons: vec!["CPU-heavy, of the user and session of a protected process".into()],
-            members: Arc::clone(&self.neighbour_members.members),
+            members: self.neighbour_members.list(),
             millicores: self.neighbour_members.millicores(),
             wait_ms_per_s: None,
             allow_irreversible: false,
@@ -353,85 +342,9 @@ impl Kept {
             allow_irreversible: workload.allow_irreversible,
             behaviour: Behaviour::default(),
             judge: Judge::default(),
-            members: Cached::default(),
+            members: Members::default(),
         }
     }
-}
-
-impl Cached {
-    fn refresh<'a, I: Iterator<Item = &'a Entry>>(
-        &mut self,
-        changed: bool,
-        tick: u64,
-        entries: impl Fn() -> I,
-    ) {
-        let busy = entries().any(|entry| entry.at(tick).is_some());
-        if changed || busy || self.busy {
-            self.members = entries().map(|entry| member(entry, tick)).collect();
-        }
-        self.busy = busy;
-    }
-
-    fn millicores(&self) -> f64 {
-        if self.busy { self.members.iter().map(|member| member.millicores).sum() } else { 0.0 }
-    }
-}
-
-fn member(entry: &Entry, tick: u64) -> Member {
-    Member {
-        task: entry.info.task,
-        name: entry.info.name.to_string(),
-        session: entry.info.session,
-        contexts: entry.info.contexts.to_vec(),
-        millicores: entry.at(tick).and_then(|signals| signals.millicores).unwrap_or(0.0),
-    }
-}
-
-/// CPU used by everybody, millicores. The host as a whole, and a root context if somebody asked
-/// for it, know also of those who did not live long enough to be read.
-fn used(signals: &Signals) -> Option<f64> {
-    let summed = read(signals);
-    let roots = signals.contexts.iter().filter(|context| context.context.path == "/");
-    let most = roots.filter_map(|context| context.millicores).fold(summed, f64::max);
-    let most = most.max(signals.host_millicores.unwrap_or(0.0));
-    (signals.interval_ns > 0).then_some(most)
-}
-
-/// CPU used by the processes that were read, millicores.
-fn read(signals: &Signals) -> f64 {
-    signals.tasks.iter().filter_map(|task| task.millicores).sum()
-}
-
-/// Gathers what the eyes look at.
-fn scene<'a, 'e, I: Iterator<Item = &'e Entry>>(
-    members: impl Fn() -> I,
-    signals: &Signals,
-    contexts: Places<'a>,
-    used: f64,
-    summed: f64,
-) -> Scene<'a> {
-    let sole = || contexts.iter().filter(|(s, _)| *s == Standing::Sole).map(|(_, c)| *c);
-    let pressed: Vec<&ContextId> =
-        sole().filter(|context| context.pressure.is_some()).map(|c| &c.context).collect();
-    let covered = |entry: &Entry| {
-        let places = &entry.info.contexts;
-        places.iter().any(|place| pressed.iter().any(|context| within(place, context)))
-    };
-    let tick = signals.provenance.tick;
-    let (mut delay, mut starved) = (None, 0);
-    for entry in members() {
-        let Some(seen) = entry.at(tick) else { continue };
-        starved += seen.starved;
-        if let Some(wait) = seen.wait
-            && !covered(entry)
-        {
-            *delay.get_or_insert(0.0) += wait;
-        }
-    }
-    let own = sole().filter_map(|context| context.millicores).fold(summed, f64::max);
-    let (at_ns, cpus) = (signals.provenance.at_ns, signals.cpus);
-    let unseen = used - read(signals);
-    Scene { at_ns, cpus, used, unseen, own, contexts, delay, starved }
 }
 
 fn neighbourhood(policy: &Policy) -> Option<Neighbourhood> {

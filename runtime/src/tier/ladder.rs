@@ -3,13 +3,13 @@
 //! Pure and level-triggered: what everybody is entitled to is said in full at every tick, and the
 //! only time it knows is the one the assessments carry.
 
-use super::cap::CapVerdict;
-use super::holding::{Holding, Moment, Move, Terms, nanoseconds};
+use super::blame::{Charge, blamed, charges};
+use super::holding::{Moment, Move, Terms, nanoseconds};
+use super::record::{HoldingState, Record};
 use crate::flow::message::{
-    Assessment, Assessments, Contention, Decisions, Entitlement, Member, Name, Protected,
-    TierChange,
+    Assessment, Assessments, Decisions, Entitlement, Name, Protected, TierChange,
 };
-use crate::policy::{CapWhen, Class, Policy};
+use crate::policy::{Class, Policy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,19 +29,6 @@ pub struct Ladder {
     steps: u64,
 }
 
-/// What is kept of a workload.
-#[derive(Debug)]
-struct Record {
-    holding: Holding,
-    class: Class,
-    rule: String,
-    seen_at: u64,
-    /// The step at which it was last decided on.
-    step: u64,
-    /// What was last said, if it was not tier 0.
-    said: Option<Entitlement>,
-}
-
 /// What `status` and `explain` show of the tiers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LadderState {
@@ -53,39 +40,6 @@ pub struct LadderState {
     pub workloads: Vec<HoldingState>,
 }
 
-/// How one workload stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HoldingState {
-    /// Which.
-    pub workload: Name,
-    /// Its class.
-    pub class: Class,
-    /// Whether it is on a ladder now.
-    pub held: bool,
-    /// Its tier.
-    pub tier: u8,
-    /// Cap in force, millicores.
-    pub cap: Option<u32>,
-    /// Whether a cap helps.
-    pub cap_verdict: CapVerdict,
-    /// Since when it is in this tier, ns of the monotonic clock.
-    pub since_ns: u64,
-    /// Contended ticks since its last move.
-    pub contended_ticks: u32,
-    /// Time without contention so far, ms.
-    pub quiet_ms: u64,
-    /// Time without contention after which it may climb, ms.
-    pub cool_down_ms: u64,
-    /// Times contention came back after a climb: each doubles the cool-down.
-    pub relapses: u32,
-    /// Changes within the flap window.
-    pub changes: usize,
-    /// Changes allowed within the flap window.
-    pub flap_budget: u32,
-    /// Why it does not move.
-    pub why: String,
-}
-
 /// What all workloads share of one tick.
 struct Tick<'a> {
     now: u64,
@@ -94,12 +48,6 @@ struct Tick<'a> {
     cpus: u32,
     contention: Vec<Charge<'a>>,
     protected: BTreeMap<Name, (Option<f64>, bool)>,
-}
-
-/// A contention, and whether the culprits that could be named account for it.
-struct Charge<'a> {
-    contention: &'a Contention,
-    explained: bool,
 }
 
 impl Ladder {
@@ -256,116 +204,6 @@ impl Ladder {
     }
 }
 
-impl Record {
-    fn new(assessment: &Assessment) -> Self {
-        Self {
-            holding: Holding::default(),
-            class: assessment.class,
-            rule: assessment.rule.clone(),
-            seen_at: 0,
-            step: 0,
-            said: None,
-        }
-    }
-
-    /// The cap last said.
-    fn entitled(&self) -> Option<u32> {
-        self.said.as_ref().and_then(|said| said.cap)
-    }
-
-    fn entitlement(
-        &self,
-        assessment: &Assessment,
-        members: Arc<[Member]>,
-        allow_irreversible: bool,
-        cpus: u32,
-        policy: &Policy,
-    ) -> Entitlement {
-        let number = self.holding.tier();
-        let tier = policy.tiers.get(&number).copied();
-        let cap = tier.and_then(|tier| {
-            let acts = match tier.when {
-                CapWhen::Contended => self.holding.is_capped(),
-                CapWhen::Always => self.holding.is_held(),
-                CapWhen::Never => false,
-            };
-            tier.cap.filter(|_| acts && number != 0).and_then(|percent| millicores(percent, cpus))
-        });
-        Entitlement {
-            workload: Name::clone(&assessment.workload),
-            tier: number,
-            weight: tier.map_or(100, |tier| tier.share),
-            idle: tier.is_some_and(|tier| tier.idle),
-            cap,
-            priority: tier.map_or(crate::policy::Priority::Normal, |tier| tier.priority).level(),
-            members,
-            rule: assessment.rule.clone(),
-            allow_irreversible,
-        }
-    }
-
-    /// Says what it is entitled to: always if that is not tier 0, once if it has become tier 0.
-    fn say(&mut self, entitlement: Entitlement, decisions: &mut Decisions) {
-        if entitlement.tier != 0 {
-            self.said = Some(entitlement.clone());
-            decisions.entitlements.push(entitlement);
-        } else if self.said.take().is_some() {
-            decisions.entitlements.push(entitlement);
-        }
-    }
-
-    fn state(&self, name: &Name, policy: &Policy) -> HoldingState {
-        let holding = &self.holding;
-        HoldingState {
-            workload: Name::clone(name),
-            class: self.class,
-            held: holding.is_held(),
-            tier: holding.tier(),
-            cap: self.entitled(),
-            cap_verdict: holding.verdict,
-            since_ns: holding.since,
-            contended_ticks: holding.contended_ticks,
-            quiet_ms: holding.quiet_ns / 1_000_000,
-            cool_down_ms: holding.cool_down(&policy.timing) / 1_000_000,
-            relapses: holding.relapses,
-            changes: holding.changes(),
-            flap_budget: policy.timing.flap_budget,
-            why: holding.why.into(),
-        }
-    }
-}
-
-/// The worst contention a workload has a part in: it is named, or it used as much as counts, or
-/// the culprits could not be named (they did not live long enough) and it used something.
-fn blamed<'a>(
-    assessment: &Assessment,
-    charges: &[Charge<'a>],
-    others: f64,
-) -> Option<&'a Contention> {
-    let part = |charge: &&Charge<'a>| {
-        let culprits = &charge.contention.culprits;
-        culprits.iter().any(|culprit| culprit.workload.as_ref() == Some(&assessment.workload))
-            || assessment.millicores >= others
-            || (!charge.explained && assessment.millicores > 0.0)
-    };
-    let worst = |a: &&Contention, b: &&Contention| a.wait_ms_per_s.total_cmp(&b.wait_ms_per_s);
-    charges.iter().filter(part).map(|charge| charge.contention).max_by(worst)
-}
-
-/// Culprits that used less than half of what others used do not account for it.
-fn charges<'a>(assessments: &'a Assessments) -> Vec<Charge<'a>> {
-    let protected = assessments.workloads.iter().filter(|a| a.class.is_protected());
-    let own: BTreeMap<&Name, f64> = protected.map(|a| (&a.workload, a.millicores)).collect();
-    let charge = |contention: &'a Contention| {
-        let Contention { victim, culprits, .. } = contention;
-        let named: f64 = culprits.iter().map(|culprit| culprit.millicores).sum();
-        let others =
-            assessments.used_millicores.map_or(0.0, |used| used - own.get(victim).unwrap_or(&0.0));
-        Charge { contention, explained: !culprits.is_empty() && named * 2.0 >= others }
-    };
-    assessments.contention.iter().map(charge).collect()
-}
-
 fn protected(assessments: &Assessments) -> Vec<Protected> {
     let protected = assessments.workloads.iter().filter(|a| a.class.is_protected());
     let contended = |name: &Name| assessments.contention.iter().any(|c| c.victim == *name);
@@ -377,13 +215,6 @@ fn protected(assessments: &Assessments) -> Vec<Protected> {
             contended: contended(&assessment.workload),
         })
         .collect()
-}
-
-/// A percentage of the allotment, here of all CPUs, in millicores; `None` if their number is not
-/// known.
-fn millicores(percent: f64, cpus: u32) -> Option<u32> {
-    let share = f64::from(cpus) * 10.0 * percent;
-    (cpus > 0).then(|| share.round().max(1.0) as u32)
 }
 
 /// Tier 0 for whoever is gone.

@@ -2,13 +2,16 @@
 //!
 //! It does not know how an entitlement is enforced, nor whether that is possible.
 
+mod blame;
 mod budget;
 mod cap;
 mod holding;
 mod ladder;
+mod record;
 
 pub use cap::CapVerdict;
-pub use ladder::{HoldingState, Ladder, LadderState};
+pub use ladder::{Ladder, LadderState};
+pub use record::HoldingState;
 
 use crate::flow::message::{Assessments, Decisions};
 use crate::flow::stage::Core;

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::flow::message::Provenance;
+use crate::flow::message::{ContextSignals, Provenance};
 use crate::policy::{Selector, Workload};
-use outrigger_sdk::{Fields, TaskInfo};
+use outrigger_sdk::{ContextId, Fields, TaskInfo};
+use std::sync::Arc;
 
 const NOBODY: [u32; 0] = [];
 

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::flow::message::{Culprit, Provenance};
+use crate::flow::message::{Contention, Culprit, Provenance};
 use crate::policy;
+use crate::policy::CapWhen;
+use crate::tier::CapVerdict;
 use outrigger_sdk::TaskId;
 use proptest::prelude::*;
 
