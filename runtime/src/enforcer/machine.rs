@@ -2,6 +2,7 @@
 
 use super::hands::{Backend, Cause, Committed, Fate, Hands, Returned, Undone};
 use crate::backend::{CallError, Plugin, Registry};
+use crate::clock;
 use outrigger_sdk::undo::{self, Journal, JournalError, Journalled, Why, knob};
 use outrigger_sdk::{
     Capability, ContextNode, Desired, Error, ErrorCode, Level, Operation, PreparedOperation,
@@ -168,10 +169,8 @@ impl Hands for Machine {
 
     fn passing(&mut self, pid: u32, at_ns: u64) -> bool {
         let Some(start) = knob::start_time(pid, 0) else { return true };
-        let age = clock_ns(libc::CLOCK_BOOTTIME).saturating_sub(start.saturating_mul(TICK_NS));
-        let since_sweep = clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(at_ns);
         // Start times are cut off to the tick.
-        age <= since_sweep.saturating_add(TICK_NS)
+        start.saturating_add(1).saturating_mul(TICK_NS) > clock::boot_ns_of(at_ns)
     }
 
     fn autogroups(&self) -> bool {
@@ -202,15 +201,6 @@ fn session(pid: u32) -> Option<u32> {
     // SAFETY: takes a number and returns one; a process that is gone is -1.
     let session = unsafe { libc::getsid(pid) };
     u32::try_from(session).ok().filter(|session| *session != 0)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the answer, and both clocks always exist.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    // Both clocks start at 0 with the boot.
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// A journal whose holder panicked is whole: its file has only complete lines.
