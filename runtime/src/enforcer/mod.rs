@@ -6,7 +6,7 @@
 //!
 //! The pure parts: [`tree`] and [`scene`] (who sits where), [`lever`] (where to pull), [`want`]
 //! (how far), [`plan`] (the smallest set of changes), [`book`] (what is in force, refused, left
-//! alone, in doubt), [`effect`] (did it help). [`apply`] writes through [`hands`], which journal
+//! alone, in doubt), [`effect`] (did it help). `outlook` looks, [`apply`] writes through [`hands`], which journal
 //! every write before it happens. [`worker`] puts them in order, and this module is the actor
 //! round it: it fetches decisions, never blocks its own thread, has one plan in flight, and
 //! publishes what came of it.
@@ -23,6 +23,7 @@ pub mod lever;
 #[cfg(target_os = "linux")]
 pub mod machine;
 pub(crate) mod mutation;
+mod outlook;
 pub mod plan;
 pub mod scene;
 pub mod subject;

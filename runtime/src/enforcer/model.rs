@@ -61,6 +61,7 @@ pub struct World {
     pub writes: Vec<Operation>,
     pub prepares: usize,
     pub surveys: usize,
+    pub last_desired: Vec<Setting>,
     pub no_tree: bool,
     pub survey_fails: bool,
     pub autogroups: bool,
@@ -282,6 +283,7 @@ impl Hands for Host {
     ) -> Result<Vec<PreparedOperation>, Error> {
         let mut world = self.world();
         world.prepares += 1;
+        world.last_desired = desired.settings.to_vec();
         let mut all = Vec::new();
         for setting in &desired.settings {
             let refusal = world.refusals.get(&(backend.to_string(), setting.knob));

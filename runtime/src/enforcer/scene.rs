@@ -195,10 +195,11 @@ impl<'a> Scene<'a> {
 
     /// Why the autogroup of a session cannot be turned for the sake of what runs in it.
     pub fn session_obstacle(&self, session: u32) -> Option<String> {
+        let Some(pids) = self.sessions.get(&session) else {
+            return Some("who else is in it is not known".to_owned());
+        };
         let mut tally = Tally::default();
-        for pid in self.sessions.get(&session).into_iter().flatten() {
-            tally.count(self.role(*pid));
-        }
+        pids.iter().for_each(|pid| tally.count(self.role(*pid)));
         tally.obstacle()
     }
 

@@ -5,11 +5,13 @@ use super::book::Book;
 use super::hands::{Fate, Undone};
 use super::lever::{Lever, Pull};
 use super::subject::KnobKey;
-use super::worker::Settings;
 use crate::flow::activity::{Action, ActionKind, Governed, KnobFailure, KnobOutcome};
 use crate::flow::message::{Decisions, Name, TierChange};
 use outrigger_sdk::{Capability, Error, ErrorCode};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The rule by which a launched program has a context of its own.
+pub const LAUNCHED: &str = "launched";
 
 /// Numbers the actions and remembers what was said already.
 #[derive(Debug, Default)]
@@ -28,7 +30,7 @@ impl Teller {
         pulls: &BTreeMap<Name, Vec<Pull>>,
         mut news: BTreeMap<(Name, Sort), Vec<KnobOutcome>>,
         mut restored: BTreeMap<Name, Vec<KnobOutcome>>,
-        settings: &Settings,
+        dry_run: bool,
     ) -> Vec<Action> {
         let mut changes = changes(decisions);
         self.no_lever.retain(|workload, _| pulls.contains_key(workload));
@@ -69,7 +71,8 @@ impl Teller {
             let entitlement = decisions.entitlements.iter().find(|e| e.workload == workload);
             let tier = entitlement.map(|e| e.tier).or(change.as_ref().map(|change| change.to));
             let rule = entitlement.map(|e| &e.rule).or(change.as_ref().map(|change| &change.rule));
-            let rule = rule.cloned().unwrap_or_default();
+            // Only what was launched has news without being held back.
+            let rule = rule.map_or_else(|| LAUNCHED.to_owned(), String::clone);
             let mut change = change;
             for (kind, knobs) in told {
                 let lever = match kind {
@@ -82,7 +85,7 @@ impl Teller {
                     provenance: decisions.provenance,
                     workload: workload.clone(),
                     kind,
-                    dry_run: settings.dry_run,
+                    dry_run,
                     tier: tier.unwrap_or(0),
                     rule: rule.clone(),
                     change: change.take(),

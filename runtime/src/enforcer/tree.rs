@@ -3,6 +3,7 @@
 //! Pure: it is made from a survey and asked questions. It does not know which processes are
 //! protected (that is [`super::scene`]) and decides nothing.
 
+use crate::flow::activity::ShareStep;
 use outrigger_sdk::{ContextId, ContextNode};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -31,18 +32,6 @@ pub struct Share {
     pub fraction: f64,
     /// How it comes about, from the root down.
     pub steps: Vec<ShareStep>,
-}
-
-/// One level of a [`Share`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ShareStep {
-    /// The context.
-    pub path: String,
-    /// Its weight, 100 is the default.
-    pub weight: f64,
-    /// Weights it competes with on its level: populated siblings, and each task that sits
-    /// directly in the parent where tasks compete one by one.
-    pub rivals: f64,
 }
 
 // === impl Tree ===

@@ -6,29 +6,20 @@
 
 use super::apply::{Mode, Sort, apply};
 use super::book::Book;
-use super::effect::{Ledger, helped};
+use super::effect::Ledger;
 use super::hands::{Fate, Hands, OperationKey, Undone};
-use super::lever::{self, Lever, Pull};
+use super::lever::Pull;
 use super::mutation;
+use super::outlook::{Outlook, SURVEY_LIMIT};
 use super::plan::{Step, plan};
-use super::scene::{Abilities, Role, Roles, Scene};
 use super::subject::{KnobKey, Subject};
 use super::tell::{self, Teller};
-use super::tree::{DEFAULT_WEIGHT, Tree};
+use super::tree::Tree;
 use super::want::{self, Want, Wants};
 use crate::flow::activity::{Action, ActionKind, Enforcement, KnobOutcome};
 use crate::flow::message::{Decisions, Entitlement, Name, Provenance};
-use outrigger_sdk::{Capability, ContextId, ErrorCode, Level, Setting, TaskId};
-use std::collections::hash_map::DefaultHasher;
+use outrigger_sdk::{Capability, ContextId, Level, Setting, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
-
-/// Contexts looked at in one survey.
-const SURVEY_LIMIT: u32 = 4096;
-
-/// Surveys in a row in which a process the policy does not name may sit in a subtree that is
-/// held back, before it is let go: forks are unknown for a sweep or two.
-const STRIKES: u32 = 3;
 
 /// How the enforcer works.
 #[derive(Clone, Debug)]
@@ -66,18 +57,27 @@ pub struct Worker {
     book: Book,
     ledger: Ledger,
     teller: Teller,
-    /// Levers per workload, as last searched.
-    pulls: BTreeMap<Name, Vec<Pull>>,
-    /// Levers that were pulled and did not help.
-    useless: BTreeSet<(Name, Lever)>,
-    /// Weights that contexts had before we turned them.
-    origins: BTreeMap<ContextId, u32>,
-    strikes: BTreeMap<String, u32>,
+    outlook: Outlook,
     /// What `run` launched, by workload.
     launched: BTreeMap<Name, Vec<TaskId>>,
-    places: Vec<ContextId>,
-    seen: Option<u64>,
+    /// What was done between two sweeps, to be told with the next.
+    news: News,
     last_full: u64,
+}
+
+/// What was done, by workload and by how it went.
+type News = BTreeMap<(Name, Sort), Vec<KnobOutcome>>;
+
+/// How the names of the contexts of one instance begin.
+fn prefix(instance: &str) -> String {
+    format!("outrigger-{instance}-")
+}
+
+/// Whether anybody still asks for the knob.
+fn is_wanted(wants: &Wants, key: &KnobKey) -> bool {
+    wants
+        .get(&key.subject)
+        .is_some_and(|want| key.knob != Capability::MEMBERS || want.members.contains(&key.task))
 }
 
 // === impl Worker ===
@@ -87,34 +87,26 @@ impl Worker {
     pub fn new(hands: Box<dyn Hands>, settings: Settings) -> Self {
         Self {
             hands,
-            settings,
             book: Book::default(),
             ledger: Ledger::default(),
             teller: Teller::default(),
-            pulls: BTreeMap::new(),
-            useless: BTreeSet::new(),
-            origins: BTreeMap::new(),
-            strikes: BTreeMap::new(),
+            outlook: Outlook::new(&prefix(&settings.instance)),
             launched: BTreeMap::new(),
-            places: Vec::new(),
-            seen: None,
+            news: News::new(),
             last_full: 0,
+            settings,
         }
     }
 
     /// What a context of ours for a workload is called.
     pub fn context_name(&self, workload: &str) -> String {
-        format!("{}{workload}", self.prefix())
-    }
-
-    fn prefix(&self) -> String {
-        format!("outrigger-{}-", self.settings.instance)
+        format!("{}{workload}", prefix(&self.settings.instance))
     }
 
     /// After a panic nothing that is remembered is taken for granted: everything is compared
     /// again at the next sweep.
     pub fn distrust(&mut self) {
-        self.seen = None;
+        self.outlook.look_again();
         self.last_full = 0;
     }
 
@@ -123,27 +115,36 @@ impl Worker {
         let tick = decisions.provenance.tick;
         self.come_back();
         let mut actions = self.ledger.observe(tick, &decisions.protected);
-        self.learn(&actions);
+        self.outlook.learn(&actions);
         let full = !self.settings.dry_run
             && tick.saturating_sub(self.last_full) >= self.settings.reconcile.max(1);
         if full {
             self.last_full = tick;
         }
-        self.look(decisions, full);
+        self.outlook.look(&mut *self.hands, decisions, full);
         let wants = self.wants(decisions);
         let hands = &*self.hands;
         let can = |knob| hands.level(knob) != Level::UNAVAILABLE;
         let plan = plan(&wants, &self.book, can, tick, full);
-        self.book.keep_refusals(|key| wants.contains_key(&key.subject));
-        let mut news: BTreeMap<(Name, Sort), Vec<KnobOutcome>> = BTreeMap::new();
+        self.book.keep_refusals(|key| is_wanted(&wants, key));
+        if full {
+            self.forget_the_dead(decisions);
+        }
+        let mut news = std::mem::take(&mut self.news);
         for step in &plan.steps {
             for (sort, outcome) in self.apply(step, tick) {
                 news.entry((step.workload.clone(), sort)).or_default().push(outcome);
             }
         }
         let restored = self.release(&plan.releases, tick);
-        self.origins.retain(|context, _| wants.contains_key(&Subject::Context(context.clone())));
-        let told = self.teller.actions(decisions, &self.pulls, news, restored, &self.settings);
+        self.outlook
+            .forget_origins(|context| wants.contains_key(&Subject::Context(context.clone())));
+        if !news.is_empty() || !restored.is_empty() {
+            // Places and weights are not what they were at the look.
+            self.outlook.look_again();
+        }
+        let pulls = self.outlook.pulls();
+        let told = self.teller.actions(decisions, pulls, news, restored, self.settings.dry_run);
         for action in &told {
             let turned = matches!(
                 action.kind,
@@ -178,6 +179,9 @@ impl Worker {
             settings: want.settings(|_| true),
         };
         let news = self.apply(&step, at.tick);
+        for (sort, outcome) in &news {
+            self.news.entry((workload.clone(), *sort)).or_default().push(outcome.clone());
+        }
         let placed = self.settings.dry_run || self.book.in_force(&subject.member(task)).is_some();
         if placed {
             return Ok(context);
@@ -210,7 +214,7 @@ impl Worker {
             .undo(&mut |operation| !book.operation_in_doubt(&OperationKey::of(operation)));
         self.book = Book::default();
         self.launched.clear();
-        self.seen = None;
+        self.outlook.look_again();
         undone
     }
 
@@ -230,175 +234,6 @@ impl Worker {
         }
     }
 
-    /// What did not help is not tried again, as long as the workload is held back at all.
-    fn learn(&mut self, measured: &[Action]) {
-        for action in measured {
-            let Some(effect) = &action.effect else { continue };
-            if helped(effect) != Some(false) {
-                continue;
-            }
-            let raised = self.pulls.get(&action.workload).into_iter().flatten();
-            for pull in raised.filter(|pull| matches!(pull.lever, Lever::Raise { .. })) {
-                self.useless.insert((action.workload.clone(), pull.lever.clone()));
-                self.seen = None;
-            }
-        }
-    }
-
-    /// Searches the levers anew if anything they depend on has changed.
-    fn look(&mut self, decisions: &Decisions, full: bool) {
-        let governed = || decisions.entitlements.iter().filter(|e| e.tier > 0);
-        if decisions.protected.is_empty() {
-            self.pulls.clear();
-            self.strikes.clear();
-            self.useless.clear();
-            self.places.clear();
-            self.seen = None;
-            return;
-        }
-        let now = self.fingerprint(decisions);
-        let doubtful = self.strikes.values().any(|strikes| *strikes > 0);
-        if self.seen == Some(now) && !full && !doubtful && decisions.changes.is_empty() {
-            return;
-        }
-        self.seen = Some(now);
-        let tree = match self.hands.survey(SURVEY_LIMIT) {
-            Ok(survey) => Some(Tree::new(survey, SURVEY_LIMIT)),
-            Err(error) if error.code == ErrorCode::NOT_SUPPORTED => None,
-            Err(error) => {
-                // Levers do not change because a backend was slow.
-                tracing::warn!(%error, "the tree of contexts could not be surveyed");
-                self.seen = None;
-                return;
-            }
-        };
-        let roles = self.roles(decisions, tree.as_ref());
-        let sessions = self.hands.sessions();
-        let tolerated: BTreeSet<String> = self.tolerated();
-        let abilities = self.abilities();
-        let mut scene = Scene::new(tree.as_ref(), &roles, &sessions, &tolerated, abilities);
-        scene.leaf_only = mutation::leaf_only();
-        let prefix = self.prefix();
-        self.pulls = governed()
-            .map(|entitlement| {
-                let name = format!("{prefix}{}", entitlement.workload);
-                let names = lever::Names { own: &name, prefix: &prefix };
-                let found =
-                    lever::search(&scene, names, &entitlement.members, &decisions.protected);
-                (entitlement.workload.clone(), self.without_useless(&entitlement.workload, found))
-            })
-            .collect();
-        self.useless.retain(|(workload, _)| self.pulls.contains_key(workload));
-        self.places = lever::places(&scene, &decisions.protected);
-        if let Some(tree) = &tree {
-            self.remember_origins(tree);
-        }
-        let in_use: BTreeSet<String> = self.held().collect();
-        self.strikes.retain(|path, _| in_use.contains(path));
-        for path in in_use {
-            let strikes = self.strikes.entry(path.clone()).or_default();
-            *strikes = if scene.tally(&path).unknown > 0 { *strikes + 1 } else { 0 };
-        }
-    }
-
-    /// Paths of contexts that are not ours and are levers.
-    fn held(&self) -> impl Iterator<Item = String> + '_ {
-        self.pulls.values().flatten().filter_map(|pull| match &pull.lever {
-            Lever::Adopt { context } | Lever::Raise { context, .. } => {
-                Some(context.path.to_string())
-            }
-            _ => None,
-        })
-    }
-
-    fn tolerated(&self) -> BTreeSet<String> {
-        let patient = |path: &String| self.strikes.get(path).is_none_or(|s| *s < STRIKES);
-        self.held().filter(patient).collect()
-    }
-
-    fn without_useless(&self, workload: &Name, pulls: Vec<Pull>) -> Vec<Pull> {
-        let given_up = |pull: Pull| {
-            let Lever::Raise { context, because } = &pull.lever else { return pull };
-            if !self.useless.contains(&(workload.clone(), pull.lever.clone())) {
-                return pull;
-            }
-            let because = format!("{because}; raising {} did not help", context.path);
-            let lever = match &pull.cap {
-                Some(context) => Lever::Quota { context: context.clone(), because },
-                None => Lever::None { because },
-            };
-            Pull { lever, ..pull }
-        };
-        pulls.into_iter().map(given_up).collect()
-    }
-
-    /// The weight a context had before we turned it is looked up once, before we do.
-    fn remember_origins(&mut self, tree: &Tree) {
-        for path in self.held().collect::<Vec<_>>() {
-            let context = tree.context(&path);
-            let weight = tree.node(&path).map_or(DEFAULT_WEIGHT, |node| node.weight);
-            self.origins.entry(context).or_insert(weight);
-        }
-    }
-
-    fn abilities(&self) -> Abilities {
-        let can = |knob| self.hands.level(knob) != Level::UNAVAILABLE;
-        Abilities {
-            weight: can(Capability::CPU_WEIGHT),
-            place: can(Capability::CONTEXT) && can(Capability::MEMBERS),
-            quota: can(Capability::CPU_LIMIT),
-            tasks: can(Capability::SCHED_CLASS) || can(Capability::PRIORITY),
-            autogroup: can(Capability::AUTOGROUP),
-            sessions_apart: self.hands.autogroups(),
-            managed: false,
-        }
-    }
-
-    fn roles(&mut self, decisions: &Decisions, tree: Option<&Tree>) -> Roles {
-        let mut roles = Roles::default();
-        for member in decisions.protected.iter().flat_map(|workload| workload.members.iter()) {
-            roles.set(member.task.pid, Role::Protected);
-        }
-        let held = decisions.entitlements.iter().filter(|entitlement| entitlement.tier > 0);
-        for member in held.flat_map(|entitlement| entitlement.members.iter()) {
-            roles.set(member.task.pid, Role::BestEffort);
-        }
-        // In the root everybody competes for themselves, so who is there decides nothing.
-        let elsewhere = tree.into_iter().flat_map(Tree::nodes).filter(|(path, _)| *path != "/");
-        for pid in elsewhere.flat_map(|(_, node)| node.pids.iter().copied()) {
-            if roles.of(pid) == Role::Unknown && self.hands.passing(pid, decisions.provenance.at_ns)
-            {
-                roles.set(pid, Role::Passing);
-            }
-        }
-        roles
-    }
-
-    /// Everything the levers depend on, except births inside our own contexts.
-    fn fingerprint(&self, decisions: &Decisions) -> u64 {
-        let prefix = self.prefix();
-        let mut hasher = DefaultHasher::new();
-        let mut add = |members: &[crate::flow::message::Member]| {
-            for member in members {
-                let placed =
-                    member.contexts.iter().any(|c| super::tree::last(&c.path).starts_with(&prefix));
-                if !placed {
-                    (member.task, &member.contexts, member.session).hash(&mut hasher);
-                }
-            }
-        };
-        for entitlement in decisions.entitlements.iter().filter(|e| e.tier > 0) {
-            add(&entitlement.members);
-        }
-        for workload in &decisions.protected {
-            add(&workload.members);
-        }
-        for entitlement in &decisions.entitlements {
-            (&entitlement.workload, entitlement.tier).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
     fn wants(&mut self, decisions: &Decisions) -> Wants {
         let mut wants = Wants::new();
         for (workload, tasks) in &self.launched {
@@ -406,11 +241,9 @@ impl Worker {
             wants.insert(Subject::Context(context), self.launched_want(workload, tasks));
         }
         for entitlement in decisions.entitlements.iter().filter(|e| e.tier > 0) {
-            let Some(pulls) = self.pulls.get(&entitlement.workload) else { continue };
+            let Some(pulls) = self.outlook.pulls().get(&entitlement.workload) else { continue };
             let pulls = self.with_newcomers(entitlement, pulls);
-            want::add(&mut wants, entitlement, &pulls, |context| {
-                self.origins.get(context).copied().unwrap_or(DEFAULT_WEIGHT)
-            });
+            want::add(&mut wants, entitlement, &pulls, |context| self.outlook.origin(context));
         }
         wants
     }
@@ -427,7 +260,7 @@ impl Worker {
     }
 
     fn launched_want(&self, workload: &Name, tasks: &[TaskId]) -> Want {
-        let mut want = Want::new(workload.clone(), "launched".to_owned());
+        let mut want = Want::new(workload.clone(), tell::LAUNCHED.to_owned());
         want.exists = true;
         want.launched = true;
         want.members.extend(tasks.iter().copied());
@@ -477,7 +310,8 @@ impl Worker {
             Subject::Context(context) if !subject.is_ours() => Some(context.clone()),
             _ => None,
         });
-        let all: BTreeSet<ContextId> = adopted.chain(self.places.iter().cloned()).collect();
+        let all: BTreeSet<ContextId> =
+            adopted.chain(self.outlook.places().iter().cloned()).collect();
         all.into_iter().collect()
     }
 
@@ -486,7 +320,7 @@ impl Worker {
         Enforcement {
             provenance: decisions.provenance,
             dry_run: self.settings.dry_run,
-            workloads: tell::governed(decisions, &self.pulls, &self.book),
+            workloads: tell::governed(decisions, self.outlook.pulls(), &self.book),
             foreign: self.book.foreign().cloned().collect(),
             refused: self.book.refused().cloned().collect(),
             in_doubt: self.book.doubts().cloned().collect(),
@@ -496,7 +330,18 @@ impl Worker {
                     Subject::Task(_) => None,
                 })
                 .collect(),
+            shares: self.outlook.shares().to_vec(),
         }
+    }
+
+    /// Decisions of others about processes that have ended are of no more use.
+    fn forget_the_dead(&mut self, decisions: &Decisions) {
+        let members = decisions.entitlements.iter().flat_map(|e| e.members.iter());
+        let all = members.chain(decisions.protected.iter().flat_map(|w| w.members.iter()));
+        let alive: BTreeSet<u32> = all.map(|member| member.task.pid).collect();
+        self.book.forget_foreign(|operation| {
+            operation.task.is_some_and(|task| !alive.contains(&task.pid))
+        });
     }
 
     /// Whether anything of ours is in force or on its way.

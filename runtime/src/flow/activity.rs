@@ -133,6 +133,34 @@ pub struct Enforcement {
     pub in_doubt: Vec<KnobOutcome>,
     /// Contexts we made.
     pub contexts: Vec<ContextId>,
+    /// What the places of the workloads are worth while everybody wants the CPU.
+    #[serde(default)]
+    pub shares: Vec<PlaceShare>,
+}
+
+/// The part of the CPU a place gets while everybody runnable wants all of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlaceShare {
+    /// A workload that sits there.
+    pub workload: Name,
+    /// The context.
+    pub path: String,
+    /// 0..=1.
+    pub fraction: f64,
+    /// How it comes about, from the root down.
+    pub steps: Vec<ShareStep>,
+}
+
+/// One level of a [`PlaceShare`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareStep {
+    /// The context.
+    pub path: String,
+    /// Its weight, 100 is the default.
+    pub weight: f64,
+    /// Weights it competes with on its level: populated siblings, and each task that sits
+    /// directly in the parent where tasks compete one by one.
+    pub rivals: f64,
 }
 
 /// A workload as the enforcer sees it.

@@ -168,6 +168,7 @@ fn protected(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> 
                 .to_owned(),
         }),
     }
+    sentences.extend(workload.shares.iter().map(words::share));
     if told.is_empty() {
         let why = view.why_idle.as_deref().unwrap_or("it has not waited because of others");
         sentences.push(format!("Nothing was done for it: {why}."));
@@ -225,6 +226,7 @@ fn held_back(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> 
     if told.is_empty() && !workload.knobs.is_empty() {
         sentences.push(format!("In force: {}.", knobs::done(&workload.knobs)));
     }
+    sentences.extend(workload.shares.iter().map(words::share));
     for victim in view.workloads.iter().filter(|w| w.protected) {
         if let Some(wait) = victim.wait_ms_per_s {
             sentences.push(format!("{} waits {} now.", victim.name, words::wait(wait)));

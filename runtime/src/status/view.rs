@@ -2,7 +2,7 @@
 
 use super::hub::{Facts, Identity, Mode};
 use super::words;
-use crate::flow::activity::{Action, Enforcement, KnobOutcome};
+use crate::flow::activity::{Action, Enforcement, KnobOutcome, PlaceShare};
 use crate::flow::message::{Assessment, Assessments, Contention, Decisions};
 use crate::policy::Class;
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,9 @@ pub struct WorkloadView {
     pub levers: Vec<String>,
     /// Knobs in force.
     pub knobs: Vec<KnobOutcome>,
+    /// What its places are worth while everybody wants the CPU; the root is not one.
+    #[serde(default)]
+    pub shares: Vec<PlaceShare>,
 }
 
 /// A member of a workload.
@@ -310,6 +313,13 @@ fn workload(from: &Published<'_>, assessment: &Assessment) -> WorkloadView {
         reasons: assessment.reasons.clone(),
         levers: governed.map_or_else(Vec::new, |g| g.levers.clone()),
         knobs: governed.map_or_else(Vec::new, |g| g.knobs.clone()),
+        shares: from
+            .enforcement
+            .shares
+            .iter()
+            .filter(|share| share.workload == *name)
+            .cloned()
+            .collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Figures and facts as people say them. Pure.
 
 use super::knobs;
-use crate::flow::activity::{Action, ActionKind};
+use crate::flow::activity::{Action, ActionKind, PlaceShare};
 use crate::flow::message::{Contention, Culprit};
 
 /// `1.7 CPUs`
@@ -71,6 +71,25 @@ pub(crate) fn kind(kind: ActionKind) -> &'static str {
     }
 }
 
+/// What a place is worth, level by level.
+pub(crate) fn share(share: &PlaceShare) -> String {
+    let steps: Vec<String> = share
+        .steps
+        .iter()
+        .map(|step| match step.rivals {
+            0.0 => format!("{} has no rivals", step.path),
+            rivals => format!("{} weighs {:.0} against {rivals:.0}", step.path, step.weight),
+        })
+        .collect();
+    let percent = share.fraction * 100.0;
+    let precision = if percent < 10.0 { 1 } else { 0 };
+    format!(
+        "In {} it gets {percent:.precision$} % of the CPU while everybody wants it: {}.",
+        share.path,
+        steps.join(", ")
+    )
+}
+
 /// One action in one sentence.
 pub(crate) fn action(action: &Action) -> String {
     let mut text = String::new();
@@ -131,7 +150,7 @@ pub(crate) fn brief(action: &Action) -> String {
 mod tests {
     use super::super::view::tests as scene;
     use super::*;
-    use crate::flow::activity::Effect;
+    use crate::flow::activity::{Effect, ShareStep};
     use crate::flow::message::TierChange;
     use outrigger_sdk::TaskId;
 
@@ -160,6 +179,22 @@ mod tests {
         );
         assert_eq!(clock(3_723_000), "01:02:03");
         assert_eq!((span(12_000), span(7_500_000)), ("12 s".into(), "2 h 5 min".into()));
+    }
+
+    #[test]
+    fn a_share_is_told_level_by_level() {
+        let step = |path: &str, weight, rivals| ShareStep { path: path.into(), weight, rivals };
+        let told = share(&PlaceShare {
+            workload: "hogs".into(),
+            path: "/user/leaf".into(),
+            fraction: 1.0 / 101.0,
+            steps: vec![step("/user", 1.0, 100.0), step("/user/leaf", 100.0, 0.0)],
+        });
+        assert_eq!(
+            told,
+            "In /user/leaf it gets 1.0 % of the CPU while everybody wants it: \
+             /user weighs 1 against 100, /user/leaf has no rivals."
+        );
     }
 
     #[test]

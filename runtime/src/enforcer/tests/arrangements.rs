@@ -54,6 +54,19 @@ fn hogs_in_a_cousin_context() {
 }
 
 #[test]
+fn what_the_places_are_worth_is_told() {
+    let (_, mut bench) = arranged("/system/svc", |_| ("/user/leaf", 2));
+    bench.sweep();
+    let outcome = bench.sweep();
+    let share = |workload: &str| {
+        let mut shares = outcome.state.shares.iter();
+        shares.find(|share| &*share.workload == workload).unwrap().fraction
+    };
+    assert!((share("redis") - 100.0 / 101.0).abs() < 1e-9, "{outcome:?}");
+    assert!((share("batch") - 1.0 / 101.0).abs() < 1e-9);
+}
+
+#[test]
 fn hogs_in_a_nested_context_and_the_service_in_the_root() {
     let (host, mut bench) = arranged("/", |_| ("/user/leaf", 2));
     bench.sweep();
@@ -171,7 +184,9 @@ fn what_run_launched_has_its_own_context_and_its_batch_children_leave_it() {
     assert_eq!(host.path_of(1), "/outrigger-t-redis");
     // A compaction, born where its parent sits.
     host.spawn(2, "/outrigger-t-redis", 1);
-    bench.sweep();
+    let actions = bench.sweeps(1);
+    let launched = actions.iter().find(|action| &*action.workload == "redis").unwrap();
+    assert_eq!((launched.kind, launched.rule.as_str()), (ActionKind::Place, "launched"));
     assert_eq!(host.path_of(2), CONTEXT);
     assert_eq!(host.path_of(1), "/outrigger-t-redis");
     assert_eq!(bench.worker.inside("redis"), [1]);

@@ -2,6 +2,7 @@
 //! ends is taken back.
 
 use super::*;
+use outrigger_sdk::Capability;
 
 fn in_the_root() -> (Host, Bench) {
     let host = Host::new();
@@ -66,6 +67,38 @@ fn a_cap_is_lifted_by_asking_for_none_while_the_context_stays() {
     assert_eq!(kinds(&actions), [ActionKind::Cap]);
     assert_eq!(host.file("/outrigger-t-batch/quota"), "-1");
     assert!(bench.sweeps(15).is_empty());
+}
+
+#[test]
+fn quota_and_burst_are_asked_for_together() {
+    let (host, mut bench) = in_the_root();
+    bench.cap = Some(500);
+    bench.sweep();
+    bench.cap = Some(300);
+    bench.sweep();
+    assert_eq!(host.file("/outrigger-t-batch/quota"), "300");
+    let desired = &host.world().last_desired;
+    let knobs: Vec<_> = desired.iter().map(|setting| setting.knob).collect();
+    assert_eq!(knobs, [Capability::CPU_LIMIT, Capability::CPU_BURST]);
+}
+
+#[test]
+fn others_decisions_about_the_dead_are_forgotten() {
+    let (host, mut bench) = in_the_root();
+    bench.sweep();
+    // Somebody takes a member out of our context: theirs stays.
+    host.spawn(13, "/", 2);
+    bench.hogs.push(13);
+    bench.sweep();
+    host.world().contexts.insert("/elsewhere".to_owned());
+    host.world().processes.get_mut(&13).unwrap().path = "/".to_owned();
+    let foreign: Vec<Action> = bench.sweeps(22);
+    assert_eq!(kinds(&foreign), [ActionKind::Foreign]);
+    assert_eq!(host.path_of(13), "/");
+    assert_eq!(bench.sweep().state.foreign.len(), 1);
+    host.world().processes.remove(&13);
+    bench.sweeps(22);
+    assert_eq!(bench.sweep().state.foreign.len(), 0);
 }
 
 #[test]
