@@ -58,11 +58,11 @@ pub struct PhaseResult {
 /// The three promises, and whether this run kept them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Without Outrigger the hogs did real harm ([`HARM`]).
+    /// Without Outrigger the hogs did real harm: 99th percentile at least 20 times that of alone.
     pub unmanaged_hurts: bool,
-    /// With it the service was protected ([`PROTECTED`]).
+    /// With it the service was protected: at most `governed_p99_bar_us`.
     pub governed_protects: bool,
-    /// And the hogs kept their work ([`KEPT`]).
+    /// And the hogs kept their work: at least 85 % of the CPU that the service left free.
     pub work_kept: bool,
     /// What the governed 99th percentile had to stay within, in microseconds.
     pub governed_p99_bar_us: f64,

@@ -1,6 +1,6 @@
 //! Did it help? Measures each action by what the one who waited waits afterwards. Pure.
 //!
-//! The measure is the median over the next [`SAMPLES`] usable sweeps: the first of them still
+//! The measure is the median over the next `SAMPLES` usable sweeps: the first of them still
 //! holds a part of the time before, and one odd sweep shall not decide. Actions close to each
 //! other are measured each by itself, so a later one may take credit with an earlier one; the
 //! numbers say what was seen, not what would have been.
