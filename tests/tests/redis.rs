@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use outrigger_tests::{Comparison, Mutation, cgroup1, installed, remove_leftovers, root};
+use outrigger_tests::{Compared, Comparison, Mutation, cgroup1, installed, remove_leftovers, root};
 
 /// Three rounds, for a median that one bad one cannot move.
 const ROUNDS: u32 = 3;
@@ -15,37 +15,48 @@ fn possible() -> bool {
     root() && cgroup1("cpu") && installed("redis-server") && installed("stress-ng")
 }
 
-fn compare(rounds: u32, mutation: Option<Mutation>) {
+fn compare(rounds: u32, mutation: Option<Mutation>) -> Compared {
     let compared = Comparison { rounds, time: TIME, mutation }.run();
-
     let left = compared.differences.iter().filter(|found| found.property == "existence");
     remove_leftovers(left.map(|found| Path::new(&found.subject)));
     eprintln!("{compared}");
-    assert!(compared.verdict.met, "{:?}", compared.verdict);
-    assert_eq!(compared.differences, []);
-    for phase in &compared.phases {
+    compared
+}
+
+#[test]
+fn redis_keeps_its_latency_and_stress_ng_its_work() {
+    if !possible() {
+        return;
+    }
+
+    let Compared { phases, verdict, differences, .. } = compare(ROUNDS, None);
+
+    assert_eq!(differences, []);
+    assert!(verdict.met, "{verdict:?}");
+    for phase in &phases {
         assert!(phase.arrivals > 0, "{phase:?}");
         assert_eq!(phase.unanswered, 0, "{phase:?}");
     }
 }
 
-#[test]
-fn redis_keeps_its_latency_and_stress_ng_its_work() {
-    if possible() {
-        compare(ROUNDS, None);
-    }
-}
+// A noisy machine turns the whole test red too: with a fault, exactly what the fault breaks is to
+// be seen.
 
 #[test]
 fn an_enforcer_that_does_nothing_is_noticed() {
     if possible() {
-        Mutation::EnforcerNoop.turns_red(|mutation| compare(1, mutation));
+        let compared = compare(1, Some(Mutation::EnforcerNoop));
+
+        assert!(!compared.verdict.governed_protects, "{:?}", compared.verdict);
+        assert_eq!(compared.differences, []);
     }
 }
 
 #[test]
 fn an_undo_that_is_skipped_is_noticed() {
     if possible() {
-        Mutation::SkipUndo.turns_red(|mutation| compare(1, mutation));
+        let compared = compare(1, Some(Mutation::SkipUndo));
+
+        assert_ne!(compared.differences, []);
     }
 }
