@@ -1,9 +1,15 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+
+/// Says why a test does not run, past the test harness, which shows nothing of a test that passes.
+fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+}
 
 /// Another process to change things about; killed at the end, also on panic.
 struct Sleeper(Child);
@@ -36,7 +42,7 @@ impl Group {
         match fs::create_dir(&path) {
             Ok(()) => Some(Self(path)),
             Err(error) => {
-                eprintln!("SKIPPED: cannot create {}: {error}", path.display());
+                skip(&format!("cannot create {}: {error}", path.display()));
                 None
             }
         }
@@ -108,7 +114,7 @@ fn affinity_is_seen() {
     let before = look(&[pid], "affinity");
     let allowed = before.tasks().process(pid).unwrap().get("affinity").unwrap();
     if allowed.parse::<u32>().is_ok() {
-        eprintln!("SKIPPED: only one CPU may be used here");
+        skip("only one CPU may be used here");
         return;
     }
     let first: usize = allowed.split(['-', ',']).next().unwrap().parse().unwrap();
@@ -166,7 +172,6 @@ fn a_child_born_demoted_is_compared_with_its_ancestor() {
     let id = libc::id_t::from(parent.pid());
     // SAFETY: the call touches no memory; the process is our child.
     unsafe { assert_eq!(libc::setpriority(libc::PRIO_PROCESS, id, 7), 0) };
-    use std::io::{BufRead, BufReader, Write};
     parent.0.stdin.take().unwrap().write_all(b"\n").unwrap();
     let mut line = String::new();
     BufReader::new(parent.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
