@@ -353,11 +353,11 @@ fn why_idle(view: &StatusView, identity: &Identity) -> Option<String> {
                 .into()
         });
     }
-    if let Some(lever) = best_effort.iter().find_map(|w| w.levers.first()) {
-        return Some(format!("no knob can be turned: {lever}"));
-    }
     if view.dry_run {
         return Some("it is a dry run: what would be done is among the actions".into());
+    }
+    if let Some(lever) = best_effort.iter().find_map(|w| w.levers.first()) {
+        return Some(format!("no knob can be turned: {lever}"));
     }
     if best_effort.iter().all(|w| w.tier == 0) {
         return Some("nobody waits, and everybody is entitled to everything".into());

@@ -46,6 +46,8 @@ struct Tick<'a> {
     elapsed: u64,
     spare: bool,
     cpus: u32,
+    /// Nobody's rates are known yet.
+    blind: bool,
     contention: Vec<Charge<'a>>,
     protected: BTreeMap<Name, (Option<f64>, bool)>,
 }
@@ -108,6 +110,7 @@ impl Ladder {
             elapsed,
             spare: assessments.used_millicores.is_some_and(|used| used < full),
             cpus: assessments.cpus,
+            blind: assessments.interval_ns == 0,
             contention: charges(assessments),
             protected: fares
                 .map(|p| (Name::clone(&p.workload), (p.wait_ms_per_s, p.contended)))
@@ -131,7 +134,9 @@ impl Ladder {
         };
         let record = match self.records.get_mut(&assessment.workload) {
             Some(record) => record,
-            None if rungs.is_empty() => return,
+            // The first sweep has no rates. From the second on, what is done can be explained by
+            // who waited, and its effect be measured.
+            None if rungs.is_empty() || tick.blind => return,
             None => self
                 .records
                 .entry(Name::clone(&assessment.workload))
@@ -152,7 +157,9 @@ impl Ladder {
             let mut reasons =
                 vec![format!("{} means tier {least} at least", assessment.class.name())];
             reasons.extend(assessment.reasons.iter().cloned());
-            Some(Move { from, reasons, contention: None })
+            let others = self.policy.contention.others_millicores;
+            let contention = blamed(assessment, &tick.contention, others).cloned();
+            Some(Move { from, reasons, contention })
         } else {
             let others = self.policy.contention.others_millicores;
             let moment = Moment {
