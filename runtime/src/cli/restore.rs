@@ -53,7 +53,9 @@ fn restore(instances: &[Instance], json: bool) -> Result<u8, Failure> {
             Ok(report) => {
                 if report.is_clean() {
                     instance.remove();
-                    text.push_str(&summary(id, &report));
+                    if !(report.items.is_empty() && report.notes.is_empty()) {
+                        text.push_str(&summary(id, &report));
+                    }
                 } else {
                     code = FAILED;
                     let _ = writeln!(text, "{id}: {}", leftovers(&report));

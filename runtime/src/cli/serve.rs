@@ -54,7 +54,12 @@ pub(super) fn begin(plan: Plan<'_>) -> Result<Serving, StartError> {
     let socket = config.control.socket.clone().unwrap_or_else(|| instance.socket.clone());
     let plugin_dirs = plugin_dirs.to_vec();
     let order = Order { config, plugin_dirs, instance: instance.clone(), identity };
-    let sidecar = Sidecar::start(order).inspect_err(|_| instance.remove())?;
+    let sidecar = Sidecar::start(order).inspect_err(|_| {
+        // The daemon's directory may be a living daemon's, which is why we could not start.
+        if mode != Mode::Daemon {
+            instance.remove();
+        }
+    })?;
     let server = offer(&socket, sidecar.hub())?;
     Ok(Serving { sidecar, server, instance })
 }

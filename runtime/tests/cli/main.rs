@@ -7,6 +7,7 @@
 mod asking;
 mod configuration;
 mod exit_codes;
+mod governed;
 mod signals;
 mod stragglers;
 mod terminal;
