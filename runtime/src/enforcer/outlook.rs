@@ -250,15 +250,21 @@ fn roles(hands: &mut dyn Hands, decisions: &Decisions, tree: Option<&Tree>) -> R
     roles
 }
 
-/// What the places of the protected and of the governed are worth. The root is everybody's.
+/// What the places of the protected and of the governed are worth against each other: of
+/// anybody else it is not known whether they want the CPU. The root is everybody's.
 fn shares(tree: &Tree, decisions: &Decisions) -> Vec<PlaceShare> {
     let protected = decisions.protected.iter().map(|w| (&w.workload, &w.members));
     let workloads = protected.chain(governed(decisions).map(|e| (&e.workload, &e.members)));
+    let workloads: Vec<_> = workloads.collect();
+    let known: BTreeSet<u32> = workloads
+        .iter()
+        .flat_map(|(_, members)| members.iter().map(|member| member.task.pid))
+        .collect();
     let mut shares = Vec::new();
     for (workload, members) in workloads {
         let seats = members.iter().filter_map(|member| tree.seat(member.task.pid));
         for path in seats.filter(|path| *path != "/").collect::<BTreeSet<&str>>() {
-            let share = tree.effective_share(path);
+            let share = tree.effective_share(path, |pid| known.contains(&pid));
             shares.push(PlaceShare {
                 workload: workload.clone(),
                 path: path.to_owned(),

@@ -25,7 +25,7 @@ pub struct Tree {
     cut_at: Option<usize>,
 }
 
-/// The part of the CPU a context gets while everybody wants all of it.
+/// The part of the CPU a context gets while its rivals want all of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Share {
     /// 0..=1.
@@ -102,8 +102,8 @@ impl Tree {
         self.nodes().filter(move |(other, _)| contains(path, other))
     }
 
-    fn populated(&self, path: &str) -> bool {
-        self.below(path).any(|(_, node)| !node.pids.is_empty())
+    fn holds(&self, path: &str, rival: &impl Fn(u32) -> bool) -> bool {
+        self.below(path).any(|(_, node)| node.pids.iter().any(|pid| rival(*pid)))
     }
 
     fn weight(&self, path: &str) -> f64 {
@@ -114,11 +114,11 @@ impl Tree {
         }
     }
 
-    /// The part of the CPU the context at `path` gets while everybody runnable wants all of it.
+    /// The part of the CPU the context at `path` gets while all who are a `rival` want all of it.
     ///
     /// Tasks directly in a node count as weight 100 each where they compete with its children;
     /// autogroups may bundle them in the root, which this does not see.
-    pub fn effective_share(&self, path: &str) -> Share {
+    pub fn effective_share(&self, path: &str, rival: impl Fn(u32) -> bool) -> Share {
         let mut share = Share { fraction: 1.0, steps: Vec::new() };
         for here in lineage(path).filter(|path| *path != "/") {
             let above = parent(here).unwrap_or("/");
@@ -126,14 +126,14 @@ impl Tree {
                 .nodes
                 .keys()
                 .filter(|other| parent(other) == Some(above) && *other != here)
-                .filter(|other| self.populated(other))
+                .filter(|other| self.holds(other, &rival))
                 .map(|other| self.weight(other))
                 .sum();
             let tasks = self
                 .nodes
                 .get(above)
                 .filter(|node| node.tasks_compete)
-                .map_or(0, |node| node.pids.len());
+                .map_or(0, |node| node.pids.iter().filter(|pid| rival(**pid)).count());
             let rivals = siblings + f64::from(DEFAULT_WEIGHT) * tasks as f64;
             let weight = self.weight(here);
             share.fraction *= weight / (weight + rivals);
@@ -235,8 +235,8 @@ mod tests {
             ],
             100,
         );
-        assert_eq!(tree.effective_share("/system/leaf").fraction, 0.5);
-        assert_eq!(tree.effective_share("/user/leaf").fraction, 0.5);
+        assert_eq!(tree.effective_share("/system/leaf", |_| true).fraction, 0.5);
+        assert_eq!(tree.effective_share("/user/leaf", |_| true).fraction, 0.5);
     }
 
     #[test]
@@ -244,16 +244,18 @@ mod tests {
         let mut root = node("/", &[1, 2, 3, 4, 5, 6, 7, 8]);
         root.tasks_compete = true;
         let tree = Tree::new(vec![root, node("/app", &[9])], 100);
-        let share = tree.effective_share("/app");
+        let share = tree.effective_share("/app", |_| true);
         assert!((share.fraction - 1.0 / 9.0).abs() < 1e-9, "{share:?}");
         assert_eq!(share.steps.len(), 1);
         assert_eq!(share.steps[0].rivals, 800.0);
+        let known = tree.effective_share("/app", |pid| pid == 8 || pid == 9);
+        assert_eq!(known.fraction, 0.5, "who sleeps is no rival");
     }
 
     #[test]
     fn unpopulated_siblings_are_no_rivals() {
         let tree = Tree::new(vec![node("/", &[]), node("/a", &[1]), node("/b", &[])], 100);
-        assert_eq!(tree.effective_share("/a").fraction, 1.0);
+        assert_eq!(tree.effective_share("/a", |_| true).fraction, 1.0);
     }
 
     #[test]

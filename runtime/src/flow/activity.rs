@@ -133,12 +133,13 @@ pub struct Enforcement {
     pub in_doubt: Vec<KnobOutcome>,
     /// Contexts we made.
     pub contexts: Vec<ContextId>,
-    /// What the places of the workloads are worth while everybody wants the CPU.
+    /// What the places of the workloads are worth against each other.
     #[serde(default)]
     pub shares: Vec<PlaceShare>,
 }
 
-/// The part of the CPU a place gets while everybody runnable wants all of it.
+/// The part of the CPU a place gets while every workload that is protected or held back wants
+/// all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceShare {
     /// A workload that sits there.
@@ -158,8 +159,8 @@ pub struct ShareStep {
     pub path: String,
     /// Its weight, 100 is the default.
     pub weight: f64,
-    /// Weights it competes with on its level: populated siblings, and each task that sits
-    /// directly in the parent where tasks compete one by one.
+    /// Weights it competes with on its level: siblings that hold a workload, and each member of
+    /// one that sits directly in the parent where tasks compete one by one.
     pub rivals: f64,
 }
 

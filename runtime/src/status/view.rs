@@ -127,7 +127,7 @@ pub struct WorkloadView {
     pub levers: Vec<String>,
     /// Knobs in force.
     pub knobs: Vec<KnobOutcome>,
-    /// What its places are worth while everybody wants the CPU; the root is not one.
+    /// What its places are worth against those of other workloads; the root is not one.
     #[serde(default)]
     pub shares: Vec<PlaceShare>,
 }

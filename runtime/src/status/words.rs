@@ -84,7 +84,7 @@ pub(crate) fn share(share: &PlaceShare) -> String {
     let percent = share.fraction * 100.0;
     let precision = if percent < 10.0 { 1 } else { 0 };
     format!(
-        "In {} it gets {percent:.precision$} % of the CPU while everybody wants it: {}.",
+        "In {} it gets {percent:.precision$} % of the CPU while every workload wants it: {}.",
         share.path,
         steps.join(", ")
     )
@@ -192,7 +192,7 @@ mod tests {
         });
         assert_eq!(
             told,
-            "In /user/leaf it gets 1.0 % of the CPU while everybody wants it: \
+            "In /user/leaf it gets 1.0 % of the CPU while every workload wants it: \
              /user weighs 1 against 100, /user/leaf has no rivals."
         );
     }
