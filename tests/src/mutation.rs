@@ -12,6 +12,14 @@ pub enum Mutation {
     SkipUndo,
     /// The weight goes on the hogs' own cgroup, not on the lever.
     LeafOnly,
+    /// This stage panics once, at its eighth batch.
+    PanicMonitor,
+    /// This stage panics once, at its eighth batch.
+    PanicClassifier,
+    /// This stage panics once, at its eighth batch.
+    PanicTier,
+    /// This stage panics once, at its eighth batch.
+    PanicEnforcer,
 }
 
 impl Mutation {
@@ -19,7 +27,15 @@ impl Mutation {
     pub const VARIABLE: &str = "OUTRIGGER_TEST_MUTATION";
 
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::EnforcerNoop, Self::SkipUndo, Self::LeafOnly];
+    pub const ALL: [Self; 7] = [
+        Self::EnforcerNoop,
+        Self::SkipUndo,
+        Self::LeafOnly,
+        Self::PanicMonitor,
+        Self::PanicClassifier,
+        Self::PanicTier,
+        Self::PanicEnforcer,
+    ];
 
     /// The value of the variable.
     pub const fn value(self) -> &'static str {
@@ -27,6 +43,10 @@ impl Mutation {
             Self::EnforcerNoop => "enforcer-noop",
             Self::SkipUndo => "skip-undo",
             Self::LeafOnly => "leaf-only",
+            Self::PanicMonitor => "panic-monitor",
+            Self::PanicClassifier => "panic-classifier",
+            Self::PanicTier => "panic-tier",
+            Self::PanicEnforcer => "panic-enforcer",
         }
     }
 

@@ -175,6 +175,21 @@ impl Outrigger {
         })
     }
 
+    /// Living processes that were told its state directory: the sidecar itself, its keeper, and
+    /// what else it may have started on its own behalf.
+    pub fn processes(&self) -> Vec<u32> {
+        let state = self.state();
+        let told = state.as_os_str().as_encoded_bytes();
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers
+            .filter(|pid: &u32| {
+                let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                command.split(|&byte| byte == 0).any(|argument| argument.starts_with(told))
+            })
+            .collect()
+    }
+
     /// What it has written to standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
