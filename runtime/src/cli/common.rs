@@ -1,5 +1,6 @@
 //! Options that every command takes, and the configuration they lead to.
 
+use super::output::tell;
 use crate::config::{ConfigError, FORMATS, Given, Loaded, Sources, load};
 use crate::paths::{StateDir, Surroundings};
 use std::path::PathBuf;
@@ -63,6 +64,32 @@ impl Common {
             environment,
             options,
         })
+    }
+}
+
+/// Where running and dead sidecars are found.
+pub(super) struct Whereabouts {
+    pub state: StateDir,
+    /// The daemon's socket, if it is not where it is usually.
+    pub socket: Option<PathBuf>,
+}
+
+impl Common {
+    /// Where to look for sidecars. Whoever asks or restores in the night must not be kept from it
+    /// by a configuration that somebody broke meanwhile: then the usual places count.
+    pub fn whereabouts(&self) -> Whereabouts {
+        match self.load(Vec::new()) {
+            Ok(loaded) => Whereabouts {
+                state: state_dir(&loaded),
+                socket: loaded.config.control.socket.clone(),
+            },
+            Err(error) => {
+                let usual = || Surroundings::of_process().state_dir();
+                let state = self.state_dir.clone().unwrap_or_else(usual);
+                tell(&format!("{error}\nlooking in {} all the same", state.display()));
+                Whereabouts { state: StateDir::new(state), socket: None }
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which sidecar is meant.
 
-use super::common::{Common, state_dir};
+use super::common::{Common, Whereabouts};
 use super::output::Failure;
 use crate::paths::{DAEMON, Instance};
 use std::os::unix::net::UnixStream;
@@ -23,16 +23,15 @@ pub(super) struct Living {
 
 /// Every living sidecar of the state directory, or the one that was named.
 pub(super) fn living(which: &Which, common: &Common) -> Result<Vec<Living>, Failure> {
-    let loaded = common.load(Vec::new())?;
-    let state = state_dir(&loaded);
+    let Whereabouts { state, socket } = common.whereabouts();
     let mut candidates: Vec<Living> = state
         .instances()?
         .into_iter()
         .map(|Instance { id, socket, .. }| Living { id, socket })
         .collect();
-    if let Some(socket) = &loaded.config.control.socket {
+    if let Some(socket) = socket {
         candidates.retain(|candidate| candidate.id != DAEMON);
-        candidates.push(Living { id: DAEMON.to_owned(), socket: socket.clone() });
+        candidates.push(Living { id: DAEMON.to_owned(), socket });
     }
     candidates.retain(|candidate| UnixStream::connect(&candidate.socket).is_ok());
     if let Some(name) = &which.instance {

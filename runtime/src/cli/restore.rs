@@ -1,6 +1,6 @@
 //! `outrigger restore`
 
-use super::common::{Common, state_dir};
+use super::common::{Common, Whereabouts};
 use super::output::{Failure, print, print_json};
 use super::serve::leftovers;
 use super::{DONE, FAILED};
@@ -31,9 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
-    let loaded = common.load(Vec::new())?;
-    crate::telemetry::start(&loaded.config.log);
-    let state = state_dir(&loaded);
+    let Whereabouts { state, .. } = common.whereabouts();
     let mut instances = state.instances()?;
     if let Some(name) = &args.instance {
         instances.retain(|instance| instance.id == *name);

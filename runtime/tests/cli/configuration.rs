@@ -35,12 +35,25 @@ fn problems_are_there_for_machines_too() {
 }
 
 #[test]
-fn other_commands_refuse_a_bad_configuration_as_well() {
+fn commands_that_act_by_it_refuse_a_bad_configuration() {
     let (_place, path) = file("x = 1\n");
-    for command in [&["daemon"][..], &["status"], &["doctor"], &["restore"]] {
+    for command in [&["daemon"][..], &["attach", "--pid", "2"], &["doctor"], &["config", "show"]] {
         let output = outrigger().args(command).args(["--config", &path]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{command:?}");
         assert!(stderr(&output).contains("o.toml:1:1: x: unknown key"), "{command:?}");
+    }
+}
+
+#[test]
+fn asking_and_restoring_work_in_spite_of_a_bad_configuration() {
+    let (place, path) = file("x = 1\n");
+    let state = place.path().join("s");
+    for (command, code) in [("status", 1), ("restore", 0)] {
+        let mut outrigger = outrigger();
+        outrigger.arg(command).args(["--config", &path]).arg("--state-dir").arg(&state);
+        let output = outrigger.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{command}: {output:?}");
+        assert!(stderr(&output).contains("o.toml:1:1: x: unknown key"), "{command}");
     }
 }
 
