@@ -5,6 +5,7 @@ mod actor;
 mod arrangements;
 mod levelled;
 mod lever;
+mod random;
 mod trouble;
 
 use super::model::{Host, task};
