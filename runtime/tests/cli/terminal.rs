@@ -97,6 +97,9 @@ impl Drop for Shell {
 const CTRL_C: u8 = 3;
 const CTRL_Z: u8 = 26;
 
+// What is typed before its reader is ready may be lost or read by somebody else: the shell says
+// PROMPT when it listens, and `fg` prints the command it brings forward.
+
 #[test]
 fn a_job_stops_continues_and_ends_like_any_other() {
     let mut shell = Shell::start();
@@ -107,15 +110,17 @@ fn a_job_stops_continues_and_ends_like_any_other() {
 
     shell.press(CTRL_Z);
     shell.expect("Stopped");
+    shell.expect(PROMPT);
     shell.tell("echo shell''-answers");
     shell.expect("shell-answers");
+    shell.expect(PROMPT);
 
     shell.tell("fg");
+    shell.expect("sed -u");
     shell.tell("second");
     shell.expect("got-second");
 
     shell.press(CTRL_C);
-    // What is typed before the shell has the terminal back may be lost.
     shell.expect(PROMPT);
     shell.tell("echo code=$?");
     shell.expect("code=130");
@@ -124,11 +129,16 @@ fn a_job_stops_continues_and_ends_like_any_other() {
 #[test]
 fn a_job_in_the_background_runs_and_stops_when_it_wants_the_keyboard() {
     let mut shell = Shell::start();
-    shell.tell("$OUT run --state-dir $NOWHERE -- sh -c 'echo in-''background; read line; echo got-$line' &");
+    let script = "echo in-''background; read line; echo got-$line";
+    shell.tell(&format!("$OUT run --state-dir $NOWHERE -- sh -c '{script}' &"));
     shell.expect("in-background");
-    shell.tell("wait %1; jobs");
+    shell.tell("wait %1; echo sta''te; jobs");
+    shell.expect("state");
     shell.expect("Stopped");
+    shell.expect(PROMPT);
+
     shell.tell("fg");
+    shell.expect("read line");
     shell.tell("this");
     shell.expect("got-this");
 }
@@ -136,11 +146,16 @@ fn a_job_in_the_background_runs_and_stops_when_it_wants_the_keyboard() {
 #[test]
 fn in_a_pipeline_the_reader_may_have_the_keyboard() {
     let mut shell = Shell::start();
-    // The second part reads from the terminal itself, as a pager does.
-    shell.tell("$OUT run --state-dir $NOWHERE -- sh -c 'echo da''ta; sleep 0.2' | sh -c 'cat; read line </dev/tty; echo key-$line'");
-    shell.expect("data");
+    // The second part reads from the terminal itself, as a pager does, while the first still runs.
+    let pager = "read first; echo reader-re''ady; read line </dev/tty; echo key-$line";
+    let command = "echo data; exec sleep 1000";
+    shell.tell(&format!("$OUT run --state-dir $NOWHERE -- sh -c '{command}' | sh -c '{pager}'"));
+    shell.expect("reader-ready");
     shell.tell("pressed");
     shell.expect("key-pressed");
+    // And Ctrl-C is for all of it.
+    shell.press(CTRL_C);
+    shell.expect(PROMPT);
 }
 
 #[test]
@@ -149,7 +164,6 @@ fn ctrl_c_reaches_a_command_whose_input_is_no_terminal() {
     shell.tell("$OUT run --state-dir $NOWHERE -- sh -c 'echo re''ady; exec sleep 1000' </dev/null");
     shell.expect("ready");
     shell.press(CTRL_C);
-    // What is typed before the shell has the terminal back may be lost.
     shell.expect(PROMPT);
     shell.tell("echo code=$?");
     shell.expect("code=130");
