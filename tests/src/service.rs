@@ -95,21 +95,25 @@ impl Service {
         [self.service.0.id(), self.load.0.id()]
     }
 
+    /// CPU time of both so far.
+    pub fn cpu_time(&self) -> Duration {
+        self.pids().map(cpu_time).into_iter().sum()
+    }
+
     /// Looks on for `time`.
     ///
     /// # Panics
     /// When service or client are gone.
     pub fn watch(&mut self, time: Duration, hogs: Option<&Hogs>) -> Usage {
-        let used = |pids: [u32; 2]| pids.map(cpu_time).into_iter().sum::<Duration>();
         let hogs_used = || hogs.map(Hogs::cpu_time).unwrap_or_default();
         let machine_used = || busy_time().expect("/proc/stat can be read");
         let (begun, all) = (Instant::now(), machine_used());
-        let (own, theirs) = (used(self.pids()), hogs_used());
+        let (own, theirs) = (self.cpu_time(), hogs_used());
         self.tell("begin");
         // The one sleep that is no waiting: the length of the measurement.
         sleep(time);
         let elapsed = begun.elapsed();
-        let own = used(self.pids()).saturating_sub(own);
+        let own = self.cpu_time().saturating_sub(own);
         let theirs = hogs_used().saturating_sub(theirs);
         let others = machine_used().saturating_sub(all).saturating_sub(own + theirs);
         let offered = elapsed * available_parallelism().map_or(1, usize::from) as u32;
