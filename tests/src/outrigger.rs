@@ -73,8 +73,15 @@ impl Start {
         }
         // Signals that a terminal sends to the tests are not for it.
         command.process_group(0);
-        // SAFETY: prctl is async-signal-safe and touches no memory.
+        // SAFETY: prctl and signal are async-signal-safe and touch no memory.
         unsafe {
+            command.pre_exec(|| {
+                // Under nohup, or in the background of a script, these are inherited as ignored.
+                for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
             command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),

@@ -13,6 +13,7 @@ mod stragglers;
 mod terminal;
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,16 @@ fn outrigger() -> Command {
         if name.to_string_lossy().starts_with("OUTRIGGER__") {
             command.env_remove(name);
         }
+    }
+    // SAFETY: signal(2) is async-signal-safe and touches no memory.
+    unsafe {
+        command.pre_exec(|| {
+            // Under nohup, or in the background of a script, these are inherited as ignored.
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
     }
     command
 }
