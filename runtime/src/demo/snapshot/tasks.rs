@@ -104,7 +104,7 @@ impl TaskState {
         self.properties.get(property).map(String::as_str)
     }
 
-    /// Start time and state of a thread; `None` if it is gone.
+    /// Start time and state of a thread; `None` if it is gone or exits.
     fn read(pid: u32, tid: u32) -> Option<(u64, Self)> {
         let dir = format!("/proc/{pid}/task/{tid}");
         let stat = fs::read_to_string(format!("{dir}/stat")).ok()?;
@@ -147,7 +147,9 @@ impl TaskState {
             };
             put(&format!("cgroup: {hierarchy}"), parts.next().map(str::to_owned));
         }
-        Some((start, Self { parent, properties }))
+        // Of a thread that exits v1 says that it is in the root. It may have begun to while we
+        // read, so the question comes last.
+        is_alive(&dir).then_some((start, Self { parent, properties }))
     }
 }
 
@@ -176,6 +178,15 @@ fn family(pids: &[u32]) -> Vec<u32> {
 fn numbers_in(dir: &str) -> impl Iterator<Item = u32> + use<> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether the thread of `dir` has not begun to exit: field 9 of its `stat`, `PF_EXITING`.
+fn is_alive(dir: &str) -> bool {
+    const PF_EXITING: u64 = 4;
+    let stat = fs::read_to_string(format!("{dir}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let flags = fields.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING == 0)
 }
 
 /// Scheduling policy and the reset-on-fork flag, as the number `sched_getscheduler(2)` answers.
