@@ -22,6 +22,6 @@ pub use hogs::{Hogs, Plan};
 pub use leftovers::remove_leftovers;
 pub use mutation::Mutation;
 pub use outrigger::{Outrigger, Start, program};
-pub use requirement::{cgroup1, installed, root, skip};
+pub use requirement::{cgroup1, installed, noisy, root, skip};
 pub use service::{Service, Usage};
 pub use wait::{until, until_some};

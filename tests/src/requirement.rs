@@ -57,3 +57,10 @@ pub fn skip(reason: &str) {
     // Where nobody listens there is nobody to be told.
     let _ = writeln!(stderr(), "SKIPPED: {reason}");
 }
+
+/// Says that a test ran, and that the machine was too busy with other things to judge by it. Not
+/// a skip: what is missing is quiet.
+pub fn noisy(reason: &str) {
+    // Where nobody listens there is nobody to be told.
+    let _ = writeln!(stderr(), "NOISY: not judged, {reason}");
+}

@@ -128,7 +128,9 @@ impl Arrangement {
         let quiet = alone.others_cpus < OTHERS_CPUS;
         if !quiet {
             let others = alone.others_cpus;
-            say(&format!("SKIPPED: what hogs keep; others use {others:.2} CPUs of this machine"));
+            say(&format!(
+                "NOISY: not judged, what hogs keep; others use {others:.2} CPUs of this machine"
+            ));
         }
         let met = verdict.governed_protects && (verdict.work_kept || !quiet);
         assert!(met || missing, "{verdict:?}");

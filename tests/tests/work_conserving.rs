@@ -100,7 +100,7 @@ fn kept(tier: &str) -> Option<f64> {
     assert_eq!(left.trim(), "-1");
     if contenders > OTHERS_CPUS {
         // Past the harness, which would capture it.
-        let text = "SKIPPED: there is contention on this machine: others use";
+        let text = "NOISY: not judged, there is contention on this machine: others use";
         let _ = writeln!(stderr().lock(), "{text} {contenders:.2} CPUs");
         return None;
     }
