@@ -4,26 +4,16 @@
 
 mod support;
 
-use outrigger_undo::{Journal, Kind, knob};
+use outrigger_undo::{Kind, knob};
 use support::cgroup::{CPU, Cgroup};
-use support::change::{change, operation, outcomes, why};
-use support::child::Process;
+use support::change::{change, journal, operation, outcomes, why};
+use support::child::{Process, signal};
 use support::look::{self, snapshot};
-
-/// The journal, and the directory it is in.
-fn journal() -> (Journal, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    (Journal::create(dir.path()).unwrap(), dir)
-}
 
 #[test]
 fn idle_takes_the_weight_along_and_both_go_back() {
-    needs_cgroup_v1!();
+    needs_cpu_idle!();
     let group = Cgroup::create(CPU);
-    if !group.path.join("cpu.idle").exists() {
-        eprintln!("skipped: this kernel has no cpu.idle");
-        return;
-    }
     group.write("cpu.shares", "512");
     let before = snapshot(&[], &[&group.text()]);
     let (mut journal, _dir) = journal();
@@ -36,12 +26,8 @@ fn idle_takes_the_weight_along_and_both_go_back() {
 
 #[test]
 fn a_weight_whose_group_is_no_longer_idle_is_still_ours() {
-    needs_cgroup_v1!();
+    needs_cpu_idle!();
     let group = Cgroup::create(CPU);
-    if !group.path.join("cpu.idle").exists() {
-        eprintln!("skipped: this kernel has no cpu.idle");
-        return;
-    }
     group.write("cpu.shares", "512");
     let before = snapshot(&[], &[&group.text()]);
     let (mut journal, _dir) = journal();
@@ -55,12 +41,8 @@ fn a_weight_whose_group_is_no_longer_idle_is_still_ours() {
 
 #[test]
 fn a_weight_reset_by_a_restorer_that_died_in_between_is_still_ours() {
-    needs_cgroup_v1!();
+    needs_cpu_idle!();
     let group = Cgroup::create(CPU);
-    if !group.path.join("cpu.idle").exists() {
-        eprintln!("skipped: this kernel has no cpu.idle");
-        return;
-    }
     group.write("cpu.shares", "512");
     let (mut journal, _dir) = journal();
     change(&mut journal, Kind::File, None, &group.file("cpu.shares"), "10");
@@ -119,20 +101,15 @@ fn an_autogroup_goes_back_through_whoever_is_left_in_it() {
     shell.kill();
     let report = journal.undo_all();
     let after = group(child);
-    // SAFETY: takes two integers; the process is ours.
-    unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+    signal(child, libc::SIGKILL);
     assert_eq!(outcomes(&report), ["restored"]);
     assert_eq!(after, before);
 }
 
 #[test]
 fn a_change_of_idle_that_others_forestalled_leaves_nothing_in_doubt() {
-    needs_cgroup_v1!();
+    needs_cpu_idle!();
     let group = Cgroup::create(CPU);
-    if !group.path.join("cpu.idle").exists() {
-        eprintln!("skipped: this kernel has no cpu.idle");
-        return;
-    }
     let (mut journal, _dir) = journal();
     let planned = operation(Kind::File, None, &group.file("cpu.idle"), "1");
     let journalled = journal.record(planned, &why("w")).unwrap();

@@ -5,33 +5,24 @@
 
 mod support;
 
-use outrigger_undo::{Journal, Kind, Outcome, knob};
+use outrigger_undo::{Kind, Outcome, knob};
 use support::cgroup::{CPU, Cgroup};
-use support::change::{change, outcomes};
-use support::child::{FORKING, Process};
+use support::change::{change, journal, outcomes};
+use support::child::{FORKING, Gate, Process};
 use support::look::{self, snapshot};
 use support::of_group;
-
-fn journal() -> (Journal, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    (Journal::create(dir.path()).unwrap(), dir)
-}
 
 #[test]
 fn children_and_grandchildren_born_demoted_go_back() {
     needs_root!();
-    let dir_of_pids = tempfile::tempdir().unwrap();
-    let go = dir_of_pids.path().join("go");
+    let gate = Gate::closed();
     // Waits for the demotion, then has a child and an orphan, each asleep.
-    let script = format!(
-        "while ! [ -e {go} ]; do sleep 0.01; done; sleep 600 & (sleep 601 & ) ; wait",
-        go = go.display()
-    );
+    let script = format!("{}; sleep 600 & (sleep 601 & ) ; wait", gate.pass());
     let mut shell = Process::shell(&script);
     let (mut journal, _dir) = journal();
     change(&mut journal, Kind::Nice, Some(shell.thread()), "", "8");
     change(&mut journal, Kind::Rlimit, Some(shell.task()), "nofile", "77");
-    std::fs::write(&go, "").unwrap();
+    gate.open();
     let sleepers = || -> Vec<u32> {
         let asleep =
             |pid: &u32| look::text(&format!("/proc/{pid}/cmdline")).starts_with("sleep\x0060");
@@ -56,13 +47,11 @@ fn children_and_grandchildren_born_demoted_go_back() {
 #[test]
 fn orphans_of_a_dead_target_are_recognised() {
     needs_root!();
-    let temp = tempfile::tempdir().unwrap();
-    let go = temp.path().join("go");
-    let script = format!("while ! [ -e {0} ]; do sleep 0.01; done; sleep 600 & exit", go.display());
-    let mut shell = Process::shell(&script);
+    let gate = Gate::closed();
+    let mut shell = Process::shell(&format!("{}; sleep 600 & exit", gate.pass()));
     let (mut journal, _dir) = journal();
     change(&mut journal, Kind::Nice, Some(shell.thread()), "", "8");
-    std::fs::write(&go, "").unwrap();
+    gate.open();
     support::await_that("the shell ended", || knob::identify(shell.pid()).is_none());
     let orphans = of_group(shell.pid());
     let report = journal.undo_all();
@@ -75,12 +64,8 @@ fn orphans_of_a_dead_target_are_recognised() {
 #[test]
 fn a_child_that_chose_another_value_and_an_elder_one_keep_theirs() {
     needs_root!();
-    let temp = tempfile::tempdir().unwrap();
-    let go = temp.path().join("go");
-    let script = format!(
-        "nice -n 8 sleep 600 & while ! [ -e {0} ]; do sleep 0.01; done; nice -n 3 sleep 601 & wait",
-        go.display()
-    );
+    let gate = Gate::closed();
+    let script = format!("nice -n 8 sleep 600 & {}; nice -n 3 sleep 601 & wait", gate.pass());
     let mut shell = Process::shell(&script);
     let find = |what: &str| {
         let is = |pid: &u32| look::text(&format!("/proc/{pid}/cmdline")).starts_with(what);
@@ -91,7 +76,7 @@ fn a_child_that_chose_another_value_and_an_elder_one_keep_theirs() {
     // Clock ticks are coarse: who was born in the tick of the change counts as born after it.
     std::thread::sleep(std::time::Duration::from_millis(40));
     change(&mut journal, Kind::Nice, Some(shell.thread()), "", "8");
-    std::fs::write(&go, "").unwrap();
+    gate.open();
     support::await_that("the younger sleeps", || find("sleep\x00601").is_some());
     let (elder, younger) = (find("sleep\x00600").unwrap(), find("sleep\x00601").unwrap());
     let report = journal.undo_all();
@@ -104,16 +89,15 @@ fn a_child_that_chose_another_value_and_an_elder_one_keep_theirs() {
 #[test]
 fn threads_born_after_the_change_go_back_with_their_process() {
     needs_root!();
-    let temp = tempfile::tempdir().unwrap();
-    let go = temp.path().join("go");
-    let process = Process::in_role("late-threads", &[go.to_str().unwrap()]);
+    let gate = Gate::closed();
+    let process = Process::in_role("late-threads", &[&gate.path()]);
     support::await_that("it waits", || look::threads(process.pid()).len() >= 2);
     let waiting = knob::threads(process.pid()).unwrap();
     let (mut journal, _dir) = journal();
     for thread in &waiting {
         change(&mut journal, Kind::Nice, Some(*thread), "", "8");
     }
-    std::fs::write(&go, "").unwrap();
+    gate.open();
     support::await_that("more threads run", || {
         look::threads(process.pid()).len() >= waiting.len() + 3
     });
@@ -133,7 +117,8 @@ fn a_forking_process_is_swept_to_a_fixpoint() {
     let before = snapshot(&[shell.pid()], &[]);
     let (mut journal, _dir) = journal();
     change(&mut journal, Kind::Context, None, &group.text(), "present");
-    change(&mut journal, Kind::File, None, &group.file("cpu.shares"), "2");
+    // Not so low that nobody in it gets to fork on a busy machine.
+    change(&mut journal, Kind::File, None, &group.file("cpu.shares"), "512");
     change(&mut journal, Kind::Nice, Some(shell.thread()), "", "8");
     change(&mut journal, Kind::Membership, Some(shell.task()), CPU, &group.inner());
     support::await_that("many are inside", || group.read("tasks").lines().count() > 5);

@@ -9,7 +9,7 @@ use std::path::Path;
 use support::await_that;
 use support::cgroup::{CPU, Cgroup};
 use support::change::{change, outcomes};
-use support::child::{Process, keeper_program};
+use support::child::{Process, keeper_program, signal};
 use support::look::{self, snapshot};
 
 /// A sidecar that has changed what it was told to, and the number of its keeper.
@@ -61,8 +61,7 @@ fn a_keeper_that_is_killed_too_leaves_it_to_the_next_start() {
     assert!(
         matches!(restore(&state), Err(JournalError::InUse { owner: found, .. }) if found == owner)
     );
-    // SAFETY: takes two integers; the process is ours.
-    unsafe { libc::kill(keeper as libc::pid_t, libc::SIGKILL) };
+    signal(keeper, libc::SIGKILL);
     sidecar.kill();
     assert_ne!(snapshot(&[process.pid()], &[]), before);
     assert!(matches!(Journal::create(&state), Err(JournalError::Unfinished { .. })));
@@ -79,8 +78,7 @@ fn what_a_dead_sidecar_changed_can_be_adopted() {
     let state = temp.path().join("state");
     let process = Process::asleep();
     let (mut sidecar, keeper) = sidecar(&state, temp.path(), "-", &[process.pid()]);
-    // SAFETY: takes two integers; the process is ours.
-    unsafe { libc::kill(keeper as libc::pid_t, libc::SIGKILL) };
+    signal(keeper, libc::SIGKILL);
     sidecar.kill();
     let mut journal = Journal::adopt(&state).unwrap();
     assert_eq!(look::of(process.pid(), "nice"), "11", "without a gap");
@@ -96,9 +94,8 @@ fn the_keeper_survives_sigterm_while_its_owner_lives() {
     let state = temp.path().join("state");
     let process = Process::asleep();
     let (mut sidecar, keeper) = sidecar(&state, temp.path(), "-", &[process.pid()]);
-    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
-        // SAFETY: takes two integers; the process is ours.
-        unsafe { libc::kill(keeper as libc::pid_t, signal) };
+    for each in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
+        signal(keeper, each);
     }
     sidecar.kill();
     await_that("the keeper ended", || knob::identify(keeper).is_none());
@@ -130,8 +127,7 @@ fn a_keeper_is_dismissed_when_all_is_back_and_stays_when_it_is_not() {
     assert!(knob::identify(keeper).is_some());
     journal.undo_all();
     journal.finish().unwrap();
-    // SAFETY: takes two integers; the process is ours.
-    unsafe { libc::kill(keeper as libc::pid_t, libc::SIGTERM) };
+    signal(keeper, libc::SIGTERM);
     await_that("the keeper ended", || knob::identify(keeper).is_none());
 }
 
@@ -145,8 +141,7 @@ fn a_program_that_is_no_keeper_is_an_error() {
 /// A journal as a dead sidecar left it, with its lines.
 fn left_behind(state: &Path, temp: &Path, process: &Process) -> Vec<u8> {
     let (mut sidecar, keeper) = sidecar(state, temp, "-", &[process.pid()]);
-    // SAFETY: takes two integers; the process is ours.
-    unsafe { libc::kill(keeper as libc::pid_t, libc::SIGKILL) };
+    signal(keeper, libc::SIGKILL);
     sidecar.kill();
     std::fs::read(state.join("journal")).unwrap()
 }

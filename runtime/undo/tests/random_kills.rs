@@ -11,7 +11,7 @@ use outrigger_undo::{Outcome, Report, knob, restore};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::cgroup::{CPU, Cgroup};
-use support::child::{FORKING, Process};
+use support::child::{FORKING, Process, signal};
 use support::look::{self, snapshot};
 use support::{await_that, of_group};
 
@@ -49,8 +49,7 @@ fn one_life(kill: u32, moment: Duration) {
     std::thread::sleep(moment);
     let keeper = std::fs::read_to_string(temp.path().join("keeper")).unwrap().parse().unwrap();
     if kill % 10 == 9 {
-        // SAFETY: takes two integers; the process is ours.
-        unsafe { libc::kill(keeper as libc::pid_t, libc::SIGKILL) };
+        signal(keeper, libc::SIGKILL);
         sidecar.kill();
         let report = restore(&state).unwrap();
         assert!(report.is_clean(), "kill {kill} after {moment:?}: {report:?}");

@@ -6,15 +6,9 @@ mod support;
 
 use outrigger_undo::{Journal, JournalError, Kind, Outcome, Task, knob, restore};
 use support::cgroup::{CPU, Cgroup};
-use support::change::{change, change_for, operation, outcomes, why};
-use support::child::Process;
+use support::change::{change, change_for, journal, operation, outcomes, why};
+use support::child::{Gate, Process};
 use support::look::{self, snapshot};
-
-/// The journal, and the directory it is in.
-fn journal() -> (Journal, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    (Journal::create(dir.path()).unwrap(), dir)
-}
 
 #[test]
 fn every_knob_of_every_thread_goes_back() {
@@ -206,14 +200,10 @@ fn a_full_file_system_forbids_changes_and_leaves_a_readable_journal() {
 fn a_child_journalled_itself_goes_back_to_its_ancestors_origin() {
     needs_root!();
     let (mut journal, _dir) = journal();
-    let temp = tempfile::tempdir().unwrap();
-    let go = temp.path().join("go");
-    let mut shell = Process::shell(&format!(
-        "while ! [ -e {} ]; do sleep 0.01; done; sleep 600 & wait",
-        go.display()
-    ));
+    let gate = Gate::closed();
+    let mut shell = Process::shell(&format!("{}; sleep 600 & wait", gate.pass()));
     change(&mut journal, Kind::Nice, Some(shell.thread()), "", "8");
-    std::fs::write(&go, "").unwrap();
+    gate.open();
     let child = || {
         let asleep =
             |pid: &u32| look::text(&format!("/proc/{pid}/cmdline")).starts_with("sleep\x00600");

@@ -2,6 +2,12 @@
 
 use outrigger_undo::{Journal, Kind, Operation, Task, Why, knob};
 
+/// An empty journal, and the directory it is in.
+pub fn journal() -> (Journal, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Journal::create(dir.path()).unwrap(), dir)
+}
+
 pub fn why(workload: &str) -> Why {
     Why { workload: workload.to_owned(), rule: "test".to_owned(), tick: 1 }
 }

@@ -18,6 +18,32 @@ const ROLE_TEST: &str = "support::child::role";
 pub const FORKING: &str =
     "while :; do (sleep 0.02 & (sleep 0.03 & sleep 0.01) & sleep 0.01) & sleep 0.004; done";
 
+/// Sends a signal to a process of the test's.
+pub fn signal(pid: u32, signal: libc::c_int) {
+    // SAFETY: takes two integers; the process is ours.
+    unsafe { libc::kill(pid as libc::pid_t, signal) };
+}
+
+/// Where a child waits until it is let through, so that it is known what comes first.
+pub struct Gate(tempfile::TempDir);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+    /// The file that is there once it is open.
+    pub fn path(&self) -> String {
+        self.0.path().join("open").to_str().unwrap().to_owned()
+    }
+    /// What a shell does that waits at it.
+    pub fn pass(&self) -> String {
+        format!("while ! [ -e {} ]; do sleep 0.01; done", self.path())
+    }
+    pub fn open(&self) {
+        std::fs::write(self.path(), "").unwrap();
+    }
+}
+
 pub struct Process(pub Child);
 
 impl Process {

@@ -54,3 +54,15 @@ macro_rules! needs_cgroup_v1 {
         }
     };
 }
+
+/// The same, with the file `cpu.idle` (Linux 5.15).
+#[macro_export]
+macro_rules! needs_cpu_idle {
+    () => {
+        $crate::needs_cgroup_v1!();
+        if !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.idle").exists() {
+            eprintln!("skipped: this kernel has no cpu.idle");
+            return;
+        }
+    };
+}
