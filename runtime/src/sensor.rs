@@ -2,13 +2,14 @@
 //!
 //! The sensor has a thread of its own that does nothing but wait for the next tick and for the
 //! backends' lanes, each with a deadline: a backend that hangs costs its own readings, not the
-//! tick. It decides nothing, keeps no history, and never blocks on the stages behind it. What to
+//! tick. What it tells too late is told with the next sweep: names and ends are told only once.
+//! The sensor decides nothing, keeps no history, and never blocks on the stages behind it. What to
 //! look at more closely it reads from [`Demand`].
 
 use crate::backend::{Plugin, Registry};
 use crate::clock;
 use crate::flow::demand::Demand;
-use crate::flow::edge::Edge;
+use crate::flow::edge::{Coalesce, Edge};
 use crate::flow::message::{Provenance, Sweep};
 use outrigger_sdk::{Capability, ContextId, Observation, ObserveRequest, TaskId};
 use serde::Serialize;
@@ -96,7 +97,7 @@ impl Sensor {
         let (stop, stopped) = mpsc::channel();
         let published = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("sensor".to_owned()).spawn(move || {
-            let mut sweeper = Sweeper { sources, buffers: Vec::new(), demand };
+            let mut sweeper = Sweeper::new(sources, demand);
             let mut due = Instant::now();
             let mut number = 0;
             loop {
@@ -168,15 +169,23 @@ impl SensorState {
     }
 }
 
-struct Sweeper {
+/// Takes sweeps, one when asked: the sensor without its thread.
+pub struct Sweeper {
     sources: Vec<Source>,
     buffers: Vec<Observation>,
     demand: Arc<Demand>,
+    /// Where answers arrive that came after their deadline.
+    late: (mpsc::Sender<Observation>, mpsc::Receiver<Observation>),
 }
 
 impl Sweeper {
-    /// Asks all sources at once, then waits for each.
-    fn sweep(&mut self, tick: u64) -> Sweep {
+    /// Of these sources, looking at what `demand` says.
+    pub fn new(sources: Vec<Source>, demand: Arc<Demand>) -> Self {
+        Self { sources, buffers: Vec::new(), demand, late: mpsc::channel() }
+    }
+
+    /// Asks all sources at once, then waits for each, which takes until the deadline at most.
+    pub fn sweep(&mut self, tick: u64) -> Sweep {
         let provenance =
             Provenance { tick, at_ns: clock::monotonic_ns(), wall_ms: clock::wall_ms() };
         let (focus, contexts) = (self.demand.focus(), self.demand.contexts());
@@ -187,7 +196,11 @@ impl Sweeper {
             let request = request(source, tick, full, &focus, &contexts);
             let mut buffer = self.buffers.pop().unwrap_or_default();
             buffer.clear();
-            answers.push(source.plugin.observe(request, buffer));
+            let late = self.late.0.clone();
+            answers.push(source.plugin.observe(request, buffer, move |observation| {
+                // A sensor that has stopped needs no more.
+                let _ = late.send(observation);
+            }));
         }
         let mut merged: Option<Observation> = None;
         for answer in answers {
@@ -204,6 +217,11 @@ impl Sweeper {
             self.demand.request_full();
         }
         let mut observation = merged.unwrap_or_default();
+        for mut late in self.late.1.try_iter() {
+            // A lane hands over what is late before it takes the next call: this is the older.
+            late.coalesce(observation);
+            observation = late;
+        }
         observation.at_ns = provenance.at_ns;
         Sweep { provenance, observation, failures }
     }

@@ -109,10 +109,22 @@ impl Plugin {
         }
     }
 
-    /// Reads one sweep. `into` is a buffer to be reused; it comes back filled, or is lost with a
-    /// call that is late.
-    pub fn observe(&self, request: ObserveRequest, mut into: Observation) -> Call<Observation> {
-        self.start("observe", deadline::OBSERVE, None, move |backend| {
+    /// Reads one sweep. `into` is a buffer to be reused; it comes back filled.
+    ///
+    /// A backend tells births and ends once. What it tells after its deadline goes to `on_late`,
+    /// before it is asked again.
+    pub fn observe(
+        &self,
+        request: ObserveRequest,
+        mut into: Observation,
+        on_late: impl FnOnce(Observation) + Send + 'static,
+    ) -> Call<Observation> {
+        let late: OnLate<Result<Observation, Error>> = Box::new(|result, _| {
+            if let Ok(Ok(observation)) = result {
+                on_late(observation);
+            }
+        });
+        self.start("observe", deadline::OBSERVE, Some(late), move |backend| {
             into.clear();
             backend.observe(&request, &mut into).map(|()| into)
         })

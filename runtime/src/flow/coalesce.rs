@@ -2,32 +2,42 @@
 
 use super::edge::Coalesce;
 use super::message::{Assessments, Decisions, Signals, Sweep};
-use outrigger_sdk::{TaskId, TaskInfo};
+use outrigger_sdk::{Observation, TaskId, TaskInfo};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-impl Coalesce for Sweep {
-    /// Counters are cumulative, so the newer ones stand for both; births and ends add up.
+impl Coalesce for Observation {
+    /// Counters are cumulative, so the newer ones stand for both; births and ends add up. Who was
+    /// born in the older and ended in the newer has only ended: whoever reads both takes ends
+    /// first.
     fn coalesce(&mut self, newer: Self) {
-        let mut observation = newer.observation;
-        let fresh: BTreeSet<TaskId> = observation.tasks.iter().map(|r| r.task).collect();
-        let older = std::mem::take(&mut self.observation);
-        observation
+        let older = std::mem::replace(self, newer);
+        let fresh: BTreeSet<TaskId> = self
             .tasks
-            .extend(older.tasks.into_iter().filter(|reading| !fresh.contains(&reading.task)));
-        let told: BTreeSet<TaskId> = observation.infos.iter().map(|i| i.task).collect();
-        let kept: Vec<TaskInfo> =
-            older.infos.into_iter().filter(|info| !told.contains(&info.task)).collect();
-        observation.infos.extend(kept);
-        observation.gone.extend(older.gone);
-        *self = Self { provenance: newer.provenance, observation, failures: newer.failures };
+            .iter()
+            .map(|reading| reading.task)
+            .chain(self.gone.iter().copied())
+            .collect();
+        let told: BTreeSet<TaskId> =
+            self.infos.iter().map(|info| info.task).chain(self.gone.iter().copied()).collect();
+        self.tasks.extend(older.tasks.into_iter().filter(|r| !fresh.contains(&r.task)));
+        self.infos.extend(older.infos.into_iter().filter(|info| !told.contains(&info.task)));
+        self.gone.extend(older.gone);
+    }
+}
+
+impl Coalesce for Sweep {
+    fn coalesce(&mut self, newer: Self) {
+        self.observation.coalesce(newer.observation);
+        (self.provenance, self.failures) = (newer.provenance, newer.failures);
     }
 }
 
 impl Coalesce for Signals {
-    /// The newer interval's rates stand; births and ends add up.
+    /// The newer interval's rates stand; births and ends add up, as in [`Observation`].
     fn coalesce(&mut self, newer: Self) {
-        let told: BTreeSet<TaskId> = newer.infos.iter().map(|info| info.task).collect();
+        let told: BTreeSet<TaskId> =
+            newer.infos.iter().map(|info| info.task).chain(newer.gone.iter().copied()).collect();
         let infos: Vec<Arc<TaskInfo>> =
             self.infos.drain(..).filter(|info| !told.contains(&info.task)).collect();
         let gone = std::mem::take(&mut self.gone);
@@ -93,6 +103,41 @@ mod tests {
         let tiers: Vec<_> =
             older.entitlements.iter().map(|e| (e.workload.to_string(), e.tier)).collect();
         assert_eq!(tiers, [("b".to_owned(), 3), ("a".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn who_was_born_in_the_older_and_ended_in_the_newer_has_only_ended() {
+        use outrigger_sdk::TaskReading;
+        let task = |pid| TaskId { pid, tid: 0, start: 1 };
+        let info = |pid| TaskInfo {
+            task: task(pid),
+            parent: 1,
+            session: 1,
+            uid: 0,
+            present: Default::default(),
+            name: "test".into(),
+            exe: "".into(),
+            command: Vec::new().into(),
+            contexts: Vec::new().into(),
+            kernel: false,
+            thread_names: Vec::new().into(),
+        };
+        let reading = |pid| TaskReading { task: task(pid), ..TaskReading::default() };
+        let mut older = Observation {
+            tasks: vec![reading(1), reading(2)].into(),
+            infos: vec![info(1), info(2)].into(),
+            ..Observation::default()
+        };
+        let mut signals =
+            Signals { infos: vec![Arc::new(info(1)), Arc::new(info(2))], ..Signals::default() };
+
+        older.coalesce(Observation { gone: vec![task(1)].into(), ..Observation::default() });
+        signals.coalesce(Signals { gone: vec![task(1)], ..Signals::default() });
+
+        assert_eq!(older.infos.iter().map(|i| i.task.pid).collect::<Vec<_>>(), [2]);
+        assert_eq!(older.tasks.iter().map(|r| r.task.pid).collect::<Vec<_>>(), [2]);
+        assert_eq!(older.gone.iter().map(|t| t.pid).collect::<Vec<_>>(), [1]);
+        assert_eq!(signals.infos.iter().map(|i| i.task.pid).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use crate::support::{held, probe_with};
 use outrigger::backend::{CallError, LaneError, PluginsConfig, deadline};
+use outrigger::sensor::{Source, Sweeper};
 use outrigger_sdk::{
     Capability, Desired, ErrorCode, Observation, ObserveRequest, Setting, TaskId, undo,
 };
+use std::sync::Arc;
 use std::time::Instant;
 
 fn observe(plugin: &outrigger::backend::Plugin) -> Result<Observation, CallError> {
-    plugin.observe(ObserveRequest::default(), Observation::default()).wait()
+    plugin.observe(ObserveRequest::default(), Observation::default(), drop).wait()
 }
 
 /// With the right to turn priorities.
@@ -66,6 +68,29 @@ fn a_hang_is_given_up_at_the_deadline_and_the_plugin_answers_again_after_it() {
         std::thread::yield_now();
     };
     assert!(matches!(answer, Err(CallError::Backend(e)) if e.code == ErrorCode::NOT_SUPPORTED));
+}
+
+/// Names and ends are told only once: a sidecar that was too starved to hear them in time would
+/// not know its workloads for good.
+#[test]
+fn a_sweep_that_comes_too_late_is_told_with_a_later_one() {
+    let (_directory, _registry, plugin) = held(&probe_with("observe = 'hang'\nhang_ms = 1500"));
+    let source = Source { plugin, tasks: true, contexts: false };
+    let mut sweeper = Sweeper::new(vec![source], Arc::default());
+    let first = sweeper.sweep(1);
+    assert_eq!((first.observation.tasks.len(), first.failures.len()), (0, 1));
+
+    let end = Instant::now() + deadline::OBSERVE * 20;
+    let told = loop {
+        let sweep = sweeper.sweep(2);
+        if let [reading] = &sweep.observation.tasks[..] {
+            break reading.cpu_ns;
+        }
+        assert!(Instant::now() < end, "what was told late was never heard of");
+        std::thread::yield_now();
+    };
+
+    assert_eq!(told, 1, "the first answer, not a later one");
 }
 
 #[test]

@@ -35,7 +35,8 @@ fn they_are_found_held_and_granted_everything() {
 fn their_readings_and_preparations_pass_what_the_host_looks_at() {
     let registry = registry();
     let seer = registry.route(Capability::OBSERVE_TASKS).unwrap().best().unwrap();
-    let sweep = seer.observe(ObserveRequest::default(), Observation::default()).wait().unwrap();
+    let sweep =
+        seer.observe(ObserveRequest::default(), Observation::default(), drop).wait().unwrap();
     assert!(sweep.infos.iter().any(|info| info.task.pid == std::process::id()));
 
     let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();

@@ -53,7 +53,7 @@ fn a_sweep_comes_back_in_the_buffer_that_was_lent() {
     buffer.tasks.reserve(1000);
     for sweep in 1..=3 {
         let request = ObserveRequest { tick: sweep, ..ObserveRequest::default() };
-        buffer = plugin.observe(request, buffer).wait().unwrap();
+        buffer = plugin.observe(request, buffer, drop).wait().unwrap();
         assert_eq!((buffer.at_ns, buffer.unreadable), (sweep, 0));
         assert_eq!(buffer.tasks.len(), 1);
         assert_eq!((buffer.tasks[0].task.pid, buffer.tasks[0].cpu_ns), (std::process::id(), sweep));
@@ -67,7 +67,8 @@ fn an_actor_waits_without_a_thread() {
     let (_directory, _registry, plugin) = held(&PluginsConfig::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let swept = runtime.block_on(async {
-        let sweep = || plugin.observe(ObserveRequest::default(), Observation::default()).finish();
+        let sweep =
+            || plugin.observe(ObserveRequest::default(), Observation::default(), drop).finish();
         tokio::join!(sweep(), sweep())
     });
     assert_eq!((swept.0.unwrap().tasks.len(), swept.1.unwrap().tasks.len()), (1, 1));
@@ -77,7 +78,7 @@ fn an_actor_waits_without_a_thread() {
 fn a_quarantined_plugin_leaves_the_route_to_the_next() {
     let (_directory, registry, plugin) = held(&probe_with("observe = 'panic'"));
     assert_eq!(registry.level(Capability::OBSERVE_TASKS), Level::FULL);
-    let error = plugin.observe(ObserveRequest::default(), Observation::default()).wait();
+    let error = plugin.observe(ObserveRequest::default(), Observation::default(), drop).wait();
     assert!(error.unwrap_err().to_string().contains("told to panic in observe"));
     assert_eq!(registry.level(Capability::OBSERVE_TASKS), Level::UNAVAILABLE);
     let route = registry.route(Capability::OBSERVE_TASKS).unwrap();
@@ -85,7 +86,7 @@ fn a_quarantined_plugin_leaves_the_route_to_the_next() {
     // On a slow machine the first quarantine may be over by now; each is longer than the last.
     let skipped = (0..8).any(|_| {
         let skipped = route.best().is_none();
-        plugin.observe(ObserveRequest::default(), Observation::default()).wait().unwrap_err();
+        plugin.observe(ObserveRequest::default(), Observation::default(), drop).wait().unwrap_err();
         skipped
     });
     assert!(skipped, "a quarantined plugin was routed to");
