@@ -11,6 +11,8 @@ mod leftovers;
 mod mutation;
 mod outrigger;
 mod requirement;
+mod scene;
+mod seeds;
 mod service;
 mod wait;
 
@@ -23,5 +25,7 @@ pub use leftovers::remove_leftovers;
 pub use mutation::Mutation;
 pub use outrigger::{Outrigger, Start, program};
 pub use requirement::{cgroup1, installed, noisy, root, skip};
+pub use scene::{Backends, Scene};
+pub use seeds::{Draw, Seeds};
 pub use service::{Service, Usage};
 pub use wait::{until, until_some};

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -197,20 +197,36 @@ impl Outrigger {
             .collect()
     }
 
+    /// Its keeper, while there is one.
+    pub fn keeper(&self) -> Option<u32> {
+        self.processes().into_iter().find(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.split(|&byte| byte == 0).nth(1) == Some(b"keeper")
+        })
+    }
+
+    /// `outrigger restore`; whether it succeeded.
+    pub fn restore(&self) -> bool {
+        self.question(["restore"]).status.success()
+    }
+
     /// What it has written to standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     fn ask<const N: usize>(&self, question: [&str; N]) -> Option<Value> {
-        let output = Command::new(program())
+        serde_json::from_slice(&self.question(question).stdout).ok()
+    }
+
+    fn question<const N: usize>(&self, question: [&str; N]) -> Output {
+        Command::new(program())
             .args(question)
             .args(["--json", "--state-dir"])
             .arg(self.state())
             .stdin(Stdio::null())
             .output()
-            .expect("the program can be started");
-        serde_json::from_slice(&output.stdout).ok()
+            .expect("the program can be started")
     }
 }
 
