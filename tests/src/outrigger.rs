@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -203,6 +204,13 @@ impl Outrigger {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             command.split(|&byte| byte == 0).nth(1) == Some(b"keeper")
         })
+    }
+
+    /// The command line of its keeper, while there is one: program and arguments.
+    pub fn keeper_command(&self) -> Option<Vec<OsString>> {
+        let command = fs::read(format!("/proc/{}/cmdline", self.keeper()?)).ok()?;
+        let words = command.strip_suffix(b"\0")?.split(|&byte| byte == 0);
+        Some(words.map(|word| OsStr::from_bytes(word).to_owned()).collect())
     }
 
     /// `outrigger restore`; whether it succeeded.

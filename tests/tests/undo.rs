@@ -6,6 +6,7 @@
 //! steady hogs and as often beside forking ones. A run that fails says its seed.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -45,6 +46,9 @@ enum Ending {
     KilledAndKeeperAsked,
     /// SIGKILL, after its keeper was killed and replaced.
     KilledAfterKeeper,
+    /// SIGKILL, after its keeper was killed and while another one starts: nobody hears any more
+    /// that it is ready.
+    KilledBeforeKeeper,
     /// SIGKILL, and its keeper too; then `outrigger restore`.
     KilledWithKeeper,
     /// A stage panics; SIGTERM before, meanwhile, or when it was seen to go on governing.
@@ -70,6 +74,8 @@ struct Run {
 struct Seen {
     sidecar: Outrigger,
     status: ExitStatus,
+    /// Whether whoever had to put everything back says that it has.
+    said_done: bool,
     /// Whether anything was changed when the end came.
     held: bool,
     left: Vec<Difference>,
@@ -82,7 +88,7 @@ struct Repeat<'a>(&'a str, u64);
 
 impl Run {
     fn drawn(seed: u64, ending: Ending) -> Self {
-        let (mut draw, late) = (Draw::new(seed), seed % 2 == 0);
+        let (mut draw, late) = (Draw::new(seed), seed.is_multiple_of(2));
         let moment = match ending {
             _ if late => draw.within(LATE),
             Ending::Panicked(_) => draw.within(EARLY_FOR_PANIC),
@@ -130,21 +136,21 @@ impl Ending {
         }
         sleep(run.moment);
         let held = !scene.differences().is_empty();
-        let status = self.strike(&mut sidecar, run.then, command);
+        let (status, said_done) = self.strike(&mut sidecar, run.then, command);
         let left = scene.left_by(&sidecar);
         if let Some(newcomer) = newcomer {
             assert!(scene.is_as_started(newcomer.pids()[0]), "the newcomer is not as it was");
         }
-        Seen { sidecar, status, held, left }
+        Seen { sidecar, status, said_done, held, left }
     }
 
-    /// Ends it. On return whoever had to put everything back has done so.
+    /// Ends it. On return whoever had to put everything back has done so, or says that it failed.
     fn strike(
         self,
         sidecar: &mut Outrigger,
         then: Duration,
         command: Option<(u32, File)>,
-    ) -> ExitStatus {
+    ) -> (ExitStatus, bool) {
         match (self, command) {
             (Self::Asked(signal), _) => sidecar.signal(signal),
             (Self::Panicked(_), _) => sidecar.signal(libc::SIGTERM),
@@ -172,12 +178,25 @@ impl Ending {
                 }
                 sidecar.signal(libc::SIGKILL);
             }
+            (Self::KilledBeforeKeeper, _) => {
+                let command = sidecar.keeper_command();
+                sidecar.keeper().into_iter().for_each(|keeper| kill(keeper, libc::SIGKILL));
+                sidecar.signal(libc::SIGKILL);
+                let status = sidecar.wait(PATIENCE);
+                nobody_stays(sidecar);
+                let keeps = |words: Vec<OsString>| {
+                    let (reader, writer) = std::io::pipe().unwrap();
+                    drop(reader);
+                    let mut keeper = Command::new(&words[0]);
+                    keeper.args(&words[1..]).stdout(writer).status().unwrap().success()
+                };
+                return (status, command.is_none_or(keeps));
+            }
             (Self::KilledWithKeeper, _) => {
                 sidecar.keeper().into_iter().for_each(|keeper| kill(keeper, libc::SIGKILL));
                 sidecar.signal(libc::SIGKILL);
                 let status = sidecar.wait(PATIENCE);
-                assert!(sidecar.restore(), "`outrigger restore` failed");
-                return status;
+                return (status, sidecar.restore());
             }
         }
         let status = sidecar.wait(PATIENCE);
@@ -185,7 +204,7 @@ impl Ending {
         if status.signal() == Some(libc::SIGKILL) {
             nobody_stays(sidecar);
         }
-        status
+        (status, true)
     }
 
     /// Whether a sidecar may end so.
@@ -295,6 +314,7 @@ fn tried(ending: Ending, seeds: Seeds, mutation: Option<Mutation>) {
             }
             nobody_stays(&seen.sidecar);
             assert!(ending.explains(run, seen.status), "{}", seen.status);
+            assert!(seen.said_done, "it says that not everything could be put back");
             count += 1;
             held += u32::from(seen.held);
         }
@@ -334,6 +354,11 @@ fn killed_and_keeper_asked() {
 #[test]
 fn killed_after_keeper() {
     nothing_stays(Ending::KilledAfterKeeper);
+}
+
+#[test]
+fn killed_before_keeper() {
+    nothing_stays(Ending::KilledBeforeKeeper);
 }
 
 #[test]
