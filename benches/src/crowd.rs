@@ -64,7 +64,7 @@ impl Crowd {
             ..Observation::default()
         };
         let provenance = Provenance { tick: self.tick, at_ns, wall_ms: at_ns / 1_000_000 };
-        Sweep { provenance, observation, failures: Vec::new() }
+        Sweep { provenance, observation, ..Sweep::default() }
     }
 
     fn task(&self, number: u32) -> TaskReading {

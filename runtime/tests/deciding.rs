@@ -136,7 +136,7 @@ impl Machine {
         let mut observation = std::mem::take(&mut self.observation);
         observation.cpus = 2;
         let provenance = Provenance { tick: self.tick, at_ns, wall_ms: 0 };
-        self.window.step(Sweep { provenance, observation, failures: Vec::new() })
+        self.window.step(Sweep { provenance, observation, ..Sweep::default() })
     }
 
     fn step(&mut self) -> Decisions {

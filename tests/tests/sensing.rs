@@ -68,7 +68,7 @@ impl Eyes {
         }
         let at_ns = u64::try_from(self.begun.elapsed().as_nanos()).unwrap();
         let provenance = Provenance { tick: self.tick, at_ns, wall_ms: 0 };
-        let sweep = Sweep { provenance, observation, failures: Vec::new() };
+        let sweep = Sweep { provenance, observation, ..Sweep::default() };
         let assessments = self.rules.step(self.window.step(sweep), &HashSet::new());
         self.focus = Rules::focus(&assessments);
         assessments

@@ -18,6 +18,7 @@ use outrigger_sdk::{
 };
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Plugins of this project. Found in one of the usual places, they may do all they can.
 const OURS: [&str; 8] = [
@@ -190,7 +191,7 @@ impl Plugin {
     fn start<T: Send + 'static>(
         &self,
         step: &'static str,
-        deadline: std::time::Duration,
+        deadline: Duration,
         on_late: Option<OnLate<Result<T, Error>>>,
         call: impl FnOnce(&mut dyn Backend) -> Result<T, Error> + Send + 'static,
     ) -> Call<T> {
@@ -203,9 +204,14 @@ impl Plugin {
             return self.refused(CallError::Quarantined { plugin: self.name().clone(), reason });
         }
         let health = self.health.clone();
+        let until = Instant::now() + deadline;
         let noted = move |backend: &mut dyn Backend| {
             let result = call(backend);
-            health.event(Event::of(&result), monotonic_ns());
+            let event = Event::of(&result);
+            // An answer that comes too late does not show that the plugin answers.
+            if event != Event::Answered || Instant::now() <= until {
+                health.event(event, monotonic_ns());
+            }
             result
         };
         let pending = self.lane.submit(step, deadline, noted, on_late).map_err(CallError::from);

@@ -27,8 +27,15 @@ impl Coalesce for Observation {
 }
 
 impl Coalesce for Sweep {
+    /// A newer sweep that told of everybody says all that the older one said of the living.
     fn coalesce(&mut self, newer: Self) {
+        if newer.full {
+            self.observation.tasks.clear();
+            self.observation.infos.clear();
+        }
         self.observation.coalesce(newer.observation);
+        self.observer = newer.observer.or_else(|| self.observer.take());
+        self.full |= newer.full;
         (self.provenance, self.failures) = (newer.provenance, newer.failures);
     }
 }
@@ -156,5 +163,29 @@ mod tests {
         assert_eq!(cpu, [(1, 20), (2, 10)]);
         let gone: Vec<_> = older.observation.gone.iter().map(|t| t.pid).collect();
         assert_eq!(gone, [8, 7]);
+    }
+
+    #[test]
+    fn who_ended_since_is_not_born_again_and_a_full_sweep_says_all_of_the_living() {
+        use outrigger_sdk::TaskReading;
+        let reading =
+            |pid| TaskReading { task: TaskId { pid, tid: 0, start: 1 }, ..TaskReading::default() };
+        let sweep = |pids: &[u32], full| {
+            let mut sweep = Sweep { full, observer: Some("a".into()), ..Sweep::default() };
+            sweep.observation.tasks = pids.iter().map(|&pid| reading(pid)).collect();
+            sweep
+        };
+        let pids = |sweep: &Sweep| -> Vec<u32> {
+            sweep.observation.tasks.iter().map(|reading| reading.task.pid).collect()
+        };
+        let mut merged = sweep(&[1, 2], true);
+        let mut newer = sweep(&[3], false);
+        newer.observation.gone = vec![reading(2).task].into();
+        merged.coalesce(newer);
+        assert_eq!((pids(&merged), merged.full), (vec![3, 1], true));
+        merged.coalesce(sweep(&[4], true));
+        assert_eq!((pids(&merged), merged.full), (vec![4], true));
+        merged.coalesce(Sweep::default());
+        assert_eq!((pids(&merged), merged.observer.as_deref()), (vec![4], Some("a")));
     }
 }

@@ -30,6 +30,10 @@ pub struct Sweep {
     pub provenance: Provenance,
     /// The readings of all observing backends, merged.
     pub observation: Observation,
+    /// Who told of processes; `None` if nobody did. Counters of two backends do not compare.
+    pub observer: Option<Arc<str>>,
+    /// Whether every living process was told: whoever was not is gone.
+    pub full: bool,
     /// Backends that could not be read, one sentence each.
     pub failures: Vec<String>,
 }

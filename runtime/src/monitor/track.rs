@@ -52,6 +52,11 @@ impl TaskTrack {
         Self { start, read_at: at, cpu: Some(Counter { value: 0, at }), delay: None }
     }
 
+    /// The next reading compares with nothing before it.
+    pub(super) const fn restart(&mut self) {
+        (self.cpu, self.delay) = (None, None);
+    }
+
     /// Takes a reading in and says what happened since the one before. A counter that went
     /// backwards starts the whole process anew.
     pub(super) fn advance(&mut self, reading: &TaskReading, span: Span) -> TaskSignals {
@@ -73,7 +78,7 @@ impl TaskTrack {
         let (millicores, wait) = match rates {
             Ok((cpu, wait)) => (cpu.map(|rate| rate * 1000.0), wait),
             Err(Reset) => {
-                (self.cpu, self.delay) = (None, None);
+                self.restart();
                 (None, None)
             }
         };

@@ -5,7 +5,7 @@
 
 use super::track::{ContextTrack, Span, TaskTrack};
 use crate::flow::message::{ContextSignals, Signals, Sweep, TaskSignals};
-use outrigger_sdk::{ContextId, TaskId, TaskInfo, TaskReading};
+use outrigger_sdk::{ContextId, Observation, TaskId, TaskInfo, TaskReading};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Window {
     /// The last sweep that read everything: in it, absent meant unchanged.
     complete_at: Option<u64>,
     newest_start: u64,
+    /// Who told of processes last.
+    observer: Option<Arc<str>>,
     state: WindowState,
 }
 
@@ -56,7 +58,7 @@ impl Window {
     /// Works one sweep into rates.
     #[must_use]
     pub fn step(&mut self, sweep: Sweep) -> Signals {
-        let Sweep { provenance, observation, failures } = sweep;
+        let Sweep { provenance, observation, observer, full, failures } = sweep;
         let now = provenance.at_ns;
         let interval_ns = self.last_at.map_or(0, |last| now.saturating_sub(last));
         let span = Span { before: self.complete_at, now };
@@ -65,7 +67,7 @@ impl Window {
             interval_ns,
             cpus: observation.cpus,
             unreadable: observation.unreadable,
-            gone: observation.gone.into_iter().collect(),
+            gone: observation.gone.to_vec(),
             // us per ns, and ns per ns.
             host_pressure: host(&mut self.host_pressure, observation.host_pressure_us, now)
                 .map(|rate| (rate * 1000.0).min(1.0)),
@@ -78,9 +80,16 @@ impl Window {
                 self.tasks.remove(&task.pid);
             }
         }
+        if observer.is_some() && self.observer != observer {
+            self.tasks.values_mut().for_each(TaskTrack::restart);
+            self.observer = observer;
+        }
         let born = self.newborn(&observation.infos, span);
         for info in &observation.infos {
             self.know(info.task, &mut signals.gone);
+        }
+        if full {
+            self.forget_untold(&observation, &mut signals.gone);
         }
         signals.infos = observation.infos.into_iter().map(Arc::new).collect();
         signals.tasks.reserve(observation.tasks.len());
@@ -128,6 +137,20 @@ impl Window {
                 && self.tasks.get(&task.pid).is_none_or(|track| track.start != task.start)
         });
         new.collect()
+    }
+
+    /// Where all the living were told, whoever was not is gone: another backend told of them, which
+    /// cannot say any more how they ended.
+    fn forget_untold(&mut self, told: &Observation, gone: &mut Vec<TaskId>) {
+        let infos = told.infos.iter().map(|info| info.task.pid);
+        let living: HashSet<u32> = infos.chain(told.tasks.iter().map(|r| r.task.pid)).collect();
+        self.tasks.retain(|&pid, track| {
+            let lives = living.contains(&pid);
+            if !lives {
+                gone.push(TaskId { pid, tid: 0, start: track.start });
+            }
+            lives
+        });
     }
 
     /// Makes room for a process; whoever had its number before is gone, told or not.

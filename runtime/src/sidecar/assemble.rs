@@ -11,7 +11,7 @@ use crate::flow::edge::Edge;
 use crate::flow::message::{Assessments, Decisions, Signals, Sweep};
 use crate::flow::stage::{Core, Pulse, Stage};
 use crate::monitor::Monitor;
-use crate::sensor::{self, Sensor};
+use crate::sensor::Sensor;
 use crate::status::Hub;
 use crate::steward::{Running, Steward};
 use crate::tier::Tier;
@@ -157,6 +157,7 @@ struct Assembly {
     edges: Edges,
     steward: Steward,
     sensor: Sensor,
+    facts: publish::Facts,
 }
 
 impl Assembly {
@@ -180,7 +181,9 @@ impl Assembly {
         let registry =
             Arc::new(backend::start(&order.config.plugins, &order.plugin_dirs, Some(&executable)));
         let hub = Arc::new(Hub::new(order.identity.clone()));
-        hub.set_facts(publish::facts(&registry, &order.config, degraded));
+        degraded.extend(registry.unused(&order.config.plugins));
+        let mut facts = publish::Facts::new(Arc::clone(&registry), degraded);
+        facts.refresh(&hub);
         let bench = Bench::new(Worker::new(
             Box::new(Machine::new(Arc::clone(&registry), Arc::clone(&journal))),
             Settings {
@@ -195,13 +198,13 @@ impl Assembly {
         let demand = Arc::new(Demand::default());
         let steward = stages(&order, &hub, &bench, &edges, &views, &demand, &keeper)?;
         let sensor = Sensor::start(
-            sensor::sources(&registry),
+            Arc::clone(&registry),
             order.config.policy.timing.tick,
             demand,
             Arc::clone(&edges.sweeps),
         )
         .map_err(|error| StartError::System(format!("no sensor: {error}")))?;
-        Ok(Self { hub, bench, registry, keeper, journal, edges, steward, sensor })
+        Ok(Self { hub, bench, registry, keeper, journal, edges, steward, sensor, facts })
     }
 
     fn parts(&self) -> Parts {
@@ -222,6 +225,7 @@ impl Assembly {
                 giving_up = self.steward.watch() => break Some(giving_up.to_string()),
                 _ = round.tick() => {
                     self.keeper.look();
+                    self.facts.refresh(&self.hub);
                     self.hub.set_stages(publish::stages(&self.steward.health()));
                 }
             }

@@ -1,11 +1,11 @@
 //! What the parts say of themselves, in the form in which it is shown.
 
+use crate::backend::health::State;
 use crate::backend::{Registry, inspect};
 use crate::classifier::RulesState;
-use crate::config::Config;
 use crate::enforcer::hands::{Fate, Undone};
 use crate::monitor::WindowState;
-use crate::status::{BackendView, CapabilityView, Facts, StageView};
+use crate::status::{self, BackendView, CapabilityView, Hub, StageView};
 use crate::steward::Health;
 use crate::tier::LadderState;
 use arc_swap::ArcSwap;
@@ -20,8 +20,31 @@ pub(super) struct Views {
     pub(super) ladder: Arc<ArcSwap<LadderState>>,
 }
 
-/// What is known about the host.
-pub(super) fn facts(registry: &Registry, config: &Config, mut degraded: Vec<String>) -> Facts {
+/// What is known about the host, published anew when a plugin's state has changed.
+pub(super) struct Facts {
+    registry: Arc<Registry>,
+    /// What does not work and will not.
+    degraded: Vec<String>,
+    published: Vec<State>,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    pub(super) fn new(registry: Arc<Registry>, degraded: Vec<String>) -> Self {
+        Self { registry, degraded, published: Vec::new() }
+    }
+
+    pub(super) fn refresh(&mut self, hub: &Hub) {
+        let states: Vec<_> = self.registry.plugins().iter().map(|plugin| plugin.state()).collect();
+        if self.published != states {
+            hub.set_facts(facts(&self.registry, self.degraded.clone()));
+            self.published = states;
+        }
+    }
+}
+
+fn facts(registry: &Registry, mut degraded: Vec<String>) -> status::Facts {
     let backends = inspect::views(registry)
         .into_iter()
         .map(|view| {
@@ -35,7 +58,6 @@ pub(super) fn facts(registry: &Registry, config: &Config, mut degraded: Vec<Stri
             }
         })
         .collect();
-    degraded.extend(registry.unused(&config.plugins));
     let level = |capability| registry.level(capability);
     if level(Capability::CPU_WEIGHT) == Level::UNAVAILABLE {
         degraded.push(
@@ -48,7 +70,7 @@ pub(super) fn facts(registry: &Registry, config: &Config, mut degraded: Vec<Stri
     }
     let capabilities =
         Capability::ALL.iter().map(|&capability| capability_view(registry, capability)).collect();
-    Facts { backends, capabilities, degraded }
+    status::Facts { backends, capabilities, degraded }
 }
 
 fn capability_view(registry: &Registry, capability: Capability) -> CapabilityView {

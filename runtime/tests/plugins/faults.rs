@@ -2,7 +2,7 @@
 
 use crate::support::{held, probe_with};
 use outrigger::backend::{CallError, LaneError, PluginsConfig, deadline};
-use outrigger::sensor::{Source, Sweeper};
+use outrigger::sensor::Sweeper;
 use outrigger_sdk::{
     Capability, Desired, ErrorCode, Observation, ObserveRequest, Setting, TaskId, undo,
 };
@@ -74,9 +74,8 @@ fn a_hang_is_given_up_at_the_deadline_and_the_plugin_answers_again_after_it() {
 /// not know its workloads for good.
 #[test]
 fn a_sweep_that_comes_too_late_is_told_with_a_later_one() {
-    let (_directory, _registry, plugin) = held(&probe_with("observe = 'hang'\nhang_ms = 1500"));
-    let source = Source { plugin, tasks: true, contexts: false };
-    let mut sweeper = Sweeper::new(vec![source], Arc::default());
+    let (_directory, registry, _plugin) = held(&probe_with("observe = 'hang'\nhang_ms = 1500"));
+    let mut sweeper = Sweeper::new(Arc::new(registry), Arc::default());
     let first = sweeper.sweep(1);
     assert_eq!((first.observation.tasks.len(), first.failures.len()), (0, 1));
 

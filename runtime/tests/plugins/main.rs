@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod faults;
+mod observers;
 mod ours;
 mod refusals;
 mod routes;

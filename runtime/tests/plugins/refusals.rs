@@ -110,7 +110,7 @@ fn a_bad_configuration() {
     let sentence = refusal(&Directory::with_probe(), &probe_with("probe = 'lazy'\nhang = 1"));
     for expected in [
         r#"plugins.config.probe.probe is "lazy", allowed is one of"#,
-        "plugins.config.probe has unknown keys hang (known: commit, create, hang_ms",
+        "plugins.config.probe has unknown keys hang (known: bad_sweeps, commit, create, hang_ms",
     ] {
         assert!(sentence.contains(expected), "{sentence:?} does not say {expected:?}");
     }

@@ -44,7 +44,7 @@ fn info(task: TaskId) -> TaskInfo {
 fn sweep(tick: u64, at_ms: u64, tasks: Vec<TaskReading>) -> Sweep {
     let observation = Observation { cpus: 2, tasks: tasks.into(), ..Observation::default() };
     let provenance = Provenance { tick, at_ns: at_ms * MS, wall_ms: 0 };
-    Sweep { provenance, observation, failures: Vec::new() }
+    Sweep { provenance, observation, ..Sweep::default() }
 }
 
 fn millicores(signals: &Signals, pid: u32) -> Option<f64> {
@@ -198,6 +198,37 @@ fn a_context_once_throttled_is_suspect_at_first_sight_and_again_after_it_was_rem
     assert!(throttled(&mut window, 4, 2), "the counter went back: another context");
     assert!(context_step(&mut window, 5, None).is_none());
     assert_eq!(window.state().contexts, 0, "not asked for any more");
+}
+
+fn told_by(name: &str, full: bool, sweep: Sweep) -> Sweep {
+    Sweep { observer: Some(name.into()), full, ..sweep }
+}
+
+#[test]
+fn another_observer_s_counters_give_no_rate_at_first() {
+    let mut window = Window::default();
+    let _ = window.step(told_by("a", true, sweep(1, 1000, vec![cpu(task(5, 1), 100)])));
+    let mut failed = sweep(2, 1250, vec![]);
+    failed.failures.push("a: no answer".into());
+    let _ = window.step(failed);
+    let other = window.step(told_by("b", true, sweep(3, 1500, vec![cpu(task(5, 1), 900)])));
+    assert_eq!(millicores(&other, 5), None);
+    let again = window.step(told_by("b", false, sweep(4, 1750, vec![cpu(task(5, 1), 1025)])));
+    assert_eq!(millicores(&again, 5), Some(500.0));
+}
+
+#[test]
+fn whoever_is_not_among_all_the_living_is_gone() {
+    let mut window = Window::default();
+    let both = vec![cpu(task(5, 1), 100), cpu(task(6, 2), 100)];
+    let _ = window.step(told_by("a", true, sweep(1, 1000, both)));
+    let partial = window.step(told_by("a", false, sweep(2, 1250, vec![])));
+    assert_eq!(partial.gone, []);
+    let mut all = told_by("b", true, sweep(3, 1500, vec![]));
+    all.observation.infos = vec![info(task(6, 2))].into();
+    let signals = window.step(all);
+    assert_eq!(signals.gone, [task(5, 1)]);
+    assert_eq!(window.state().tasks, 1);
 }
 
 #[test]
