@@ -124,12 +124,6 @@ impl Registry {
         &self.plugins
     }
 
-    /// Plugins with a call that has not come back, and the call. Nobody can tell what it does
-    /// meanwhile: not the time to restore from within this process.
-    pub fn hanging(&self) -> Vec<(&Arc<str>, &'static str)> {
-        self.plugins.iter().filter_map(|plugin| Some((plugin.name(), plugin.hanging()?))).collect()
-    }
-
     /// What was found and is not held.
     pub fn refusals(&self) -> &[Refusal] {
         &self.refusals

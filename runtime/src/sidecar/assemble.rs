@@ -2,7 +2,7 @@
 
 use super::publish::{self, Views};
 use super::{Ended, Order, RESTORE_DEADLINE};
-use crate::backend::{self, Registry};
+use crate::backend;
 use crate::classifier::{Classifier, Guidance};
 use crate::enforcer::machine::{Machine, SharedJournal};
 use crate::enforcer::{Bench, Enforcer, Settings, Worker, mutation};
@@ -49,7 +49,6 @@ pub enum StartError {
 pub(super) struct Parts {
     pub(super) hub: Arc<Hub>,
     pub(super) bench: Bench,
-    pub(super) registry: Arc<Registry>,
     pub(super) keeper: Arc<Keeper>,
 }
 
@@ -151,7 +150,6 @@ pub(super) fn run(
 struct Assembly {
     hub: Arc<Hub>,
     bench: Bench,
-    registry: Arc<Registry>,
     keeper: Arc<Keeper>,
     journal: SharedJournal,
     edges: Edges,
@@ -198,20 +196,19 @@ impl Assembly {
         let demand = Arc::new(Demand::default());
         let steward = stages(&order, &hub, &bench, &edges, &views, &demand, &keeper)?;
         let sensor = Sensor::start(
-            Arc::clone(&registry),
+            registry,
             order.config.policy.timing.tick,
             demand,
             Arc::clone(&edges.sweeps),
         )
         .map_err(|error| StartError::System(format!("no sensor: {error}")))?;
-        Ok(Self { hub, bench, registry, keeper, journal, edges, steward, sensor, facts })
+        Ok(Self { hub, bench, keeper, journal, edges, steward, sensor, facts })
     }
 
     fn parts(&self) -> Parts {
         Parts {
             hub: Arc::clone(&self.hub),
             bench: self.bench.clone(),
-            registry: Arc::clone(&self.registry),
             keeper: Arc::clone(&self.keeper),
         }
     }

@@ -14,7 +14,6 @@ mod publish;
 
 pub use assemble::StartError;
 
-use crate::backend::Registry;
 use crate::config::Config;
 use crate::enforcer::Bench;
 use crate::flow::message::Name;
@@ -52,7 +51,6 @@ pub struct Order {
 pub struct Sidecar {
     hub: Arc<Hub>,
     bench: Bench,
-    registry: Arc<Registry>,
     keeper: Arc<assemble::Keeper>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Ended>>,
@@ -83,8 +81,8 @@ impl Sidecar {
             Err(StartError::System("it panicked while it was starting".to_owned()))
         });
         match ready {
-            Ok(assemble::Parts { hub, bench, registry, keeper }) => {
-                Ok(Self { hub, bench, registry, keeper, stop: Some(stop), thread: Some(thread) })
+            Ok(assemble::Parts { hub, bench, keeper }) => {
+                Ok(Self { hub, bench, keeper, stop: Some(stop), thread: Some(thread) })
             }
             Err(error) => {
                 // It has said why; a panic after that adds nothing.
@@ -97,11 +95,6 @@ impl Sidecar {
     /// Where its state can be read at any time.
     pub fn hub(&self) -> Arc<Hub> {
         Arc::clone(&self.hub)
-    }
-
-    /// What can be done here, and by whom.
-    pub fn registry(&self) -> Arc<Registry> {
-        Arc::clone(&self.registry)
     }
 
     /// Puts a process we launched into a context of its own, before it runs. Blocks.
