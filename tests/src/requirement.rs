@@ -10,18 +10,9 @@
 //! ```
 
 use std::fs::OpenOptions;
-use std::io::{Write, stderr};
 use std::path::Path;
 
-/// Whether we are root; prints why the test is skipped if not.
-pub fn root() -> bool {
-    // SAFETY: geteuid touches no memory and cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root {
-        skip("needs root");
-    }
-    root
-}
+pub use outrigger_skip::{noisy, root, skip};
 
 /// Whether the v1 hierarchy of `controller` can be written; prints why the test is skipped if not.
 pub fn cgroup1(controller: &str) -> bool {
@@ -50,17 +41,4 @@ fn writable(file: &Path) -> bool {
             false
         }
     }
-}
-
-/// Says why a test does not run, past the test harness, which shows nothing of a test that passes.
-pub fn skip(reason: &str) {
-    // Where nobody listens there is nobody to be told.
-    let _ = writeln!(stderr(), "SKIPPED: {reason}");
-}
-
-/// Says that a test ran, and that the machine was too busy with other things to judge by it. Not
-/// a skip: what is missing is quiet.
-pub fn noisy(reason: &str) {
-    // Where nobody listens there is nobody to be told.
-    let _ = writeln!(stderr(), "NOISY: not judged, {reason}");
 }

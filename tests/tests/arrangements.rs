@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{Write, stderr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use outrigger::demo::{Measurement, Phase, Verdict, summarise};
 use outrigger_tests::{
-    Difference, Group, Hogs, Mutation, Outrigger, Service, Snapshot, Usage, cgroup1, root,
+    Difference, Group, Hogs, Mutation, Outrigger, Service, Snapshot, Usage, cgroup1, noisy, root,
 };
 use serde_json::Value;
 
@@ -128,9 +127,7 @@ impl Arrangement {
         let quiet = alone.others_cpus < OTHERS_CPUS;
         if !quiet {
             let others = alone.others_cpus;
-            say(&format!(
-                "NOISY: not judged, what hogs keep; others use {others:.2} CPUs of this machine"
-            ));
+            noisy(&format!("what hogs keep; others use {others:.2} CPUs of this machine"));
         }
         let met = verdict.governed_protects && (verdict.work_kept || !quiet);
         assert!(met || missing, "{verdict:?}");
@@ -245,11 +242,6 @@ impl Scene {
 fn has_acted(sidecar: &Outrigger) -> bool {
     let status = sidecar.status().unwrap_or_default();
     status["actions"].as_array().is_some_and(|actions| !actions.is_empty())
-}
-
-/// Writes to standard error itself, where the test harness does not capture it.
-fn say(text: &str) {
-    let _ = writeln!(stderr().lock(), "{text}");
 }
 
 /// Whether a difference can be the work of this sidecar: other tests have groups of their own,

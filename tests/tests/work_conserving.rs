@@ -2,13 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{Write, stderr};
 use std::process::{Child, Command, Stdio};
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use outrigger::demo::busy_time;
-use outrigger_tests::{Group, Hogs, Outrigger, cgroup1, root};
+use outrigger_tests::{Group, Hogs, Outrigger, cgroup1, noisy, root};
 
 /// Pairs of intervals, with the sidecar and without in turn.
 const ROUNDS: usize = 5;
@@ -99,9 +98,7 @@ fn kept(tier: &str) -> Option<f64> {
     let left = fs::read_to_string(group.path().join("cpu.cfs_quota_us")).unwrap();
     assert_eq!(left.trim(), "-1");
     if contenders > OTHERS_CPUS {
-        // Past the harness, which would capture it.
-        let text = "NOISY: not judged, there is contention on this machine: others use";
-        let _ = writeln!(stderr().lock(), "{text} {contenders:.2} CPUs");
+        noisy(&format!("there is contention on this machine: others use {contenders:.2} CPUs"));
         return None;
     }
     ratios.sort_by(f64::total_cmp);

@@ -220,7 +220,7 @@ mod tests {
         assert!(check(&operation(Kind::File, "/etc/passwd"), &places).is_err());
         assert!(check(&operation(Kind::Nice, ""), &places).is_err());
         let Some(cpu) = places.hierarchies.get(Space::Cpu) else {
-            println!("skipped: no v1 cpu controller is mounted");
+            outrigger_skip::skip("no v1 cpu controller is mounted");
             return;
         };
         let below = |path: &str| cpu.mount.join(path).to_str().unwrap().to_owned();

@@ -12,7 +12,7 @@ use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use support::pen::{Pen, Refusals};
-use support::{PATIENCE, Victim, backend, policy, role, root, stat_field, thread_field};
+use support::{PATIENCE, Victim, backend, policy, role, stat_field, thread_field};
 
 /// What this program does when a test starts it again; nothing otherwise.
 #[test]
@@ -60,7 +60,7 @@ fn nice(pid: u32) -> i64 {
 
 #[test]
 fn every_level_is_written_and_read_back() {
-    if !root() {
+    if !outrigger_skip::root() {
         return;
     }
     let mut pen = Pen::new("");
@@ -133,7 +133,7 @@ fn a_single_thread_is_changed_alone() {
 
 #[test]
 fn classes_go_there_and_back_and_keep_the_nice_value() {
-    if !root() {
+    if !outrigger_skip::root() {
         return;
     }
     let mut pen = Pen::new("");
@@ -155,7 +155,7 @@ fn a_real_time_thread_is_refused_and_the_others_are_not() {
     let pid = victim.pid();
     let fifo = |tid: &u32| thread_field(pid, *tid, 41) == Some(i64::from(libc::SCHED_FIFO));
     if !victim.threads().iter().any(fifo) {
-        return support::skipped("no real-time thread can be made here");
+        return outrigger_skip::skip("no real-time thread can be made here");
     }
     for (knob, value) in [(Capability::SCHED_CLASS, 1), (Capability::PRIORITY, 3)] {
         let (made, refused) = pen.apply(victim.id(), [Setting::number(knob, value)]);
@@ -169,7 +169,7 @@ fn a_real_time_thread_is_refused_and_the_others_are_not() {
 
 #[test]
 fn the_knobs_of_a_process_go_there_and_back() {
-    if !root() {
+    if !outrigger_skip::root() {
         return;
     }
     let mut pen = Pen::new("");
@@ -216,7 +216,7 @@ fn a_limit_above_the_hard_one_is_out_of_range() {
 
 #[test]
 fn the_autogroup_of_a_session_is_changed_in_one_go() {
-    if !root() {
+    if !outrigger_skip::root() {
         return;
     }
     let mut pen = Pen::new("");
@@ -226,7 +226,7 @@ fn the_autogroup_of_a_session_is_changed_in_one_go() {
     if !on.is_ok_and(|on| on.trim() == "1") {
         let (_, refused) = pen.apply(victim.id(), set(7));
         assert_eq!(refused, [(Capability::AUTOGROUP, ErrorCode::NOT_SUPPORTED)]);
-        return support::skipped("no autogroups here");
+        return outrigger_skip::skip("no autogroups here");
     }
     let value = || std::fs::read_to_string(format!("/proc/{}/autogroup", victim.pid())).unwrap();
     for nice in [7, -3, 0] {
@@ -329,7 +329,7 @@ fn cpus_that_the_cpuset_takes_away_are_not_asked_for_again() {
 
 #[test]
 fn without_privileges_what_cannot_be_turned_back_is_refused() {
-    if root() {
+    if outrigger_skip::root() {
         let mut victim = Victim::role("nobody");
         victim.say("end");
     }
@@ -408,11 +408,11 @@ impl Cpuset {
         let name = format!("/sys/fs/cgroup/cpuset/outrigger-test-{}-set", std::process::id());
         // SAFETY: takes a number, answers a number.
         if unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } < 2 {
-            support::skipped("needs two CPUs");
+            outrigger_skip::skip("needs two CPUs");
             return None;
         }
         if let Err(error) = std::fs::create_dir(&name) {
-            support::skipped(&format!("cannot make {name}: {error}"));
+            outrigger_skip::skip(&format!("cannot make {name}: {error}"));
             return None;
         }
         let group = Self(name.into());

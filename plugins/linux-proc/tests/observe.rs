@@ -273,7 +273,7 @@ fn the_host_is_told() {
 /// The test fails if the child ends before it says `ready`.
 #[test]
 fn in_other_namespaces_events_are_not_trusted() {
-    if !support::root() {
+    if !outrigger_skip::root() {
         return;
     }
     drop(Victim::role("netns"));
@@ -302,9 +302,9 @@ fn what_is_hidden_is_counted_as_unreadable() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut parts = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (parts.next(), parts.next()) < (Some(5), Some(8)) {
-        return support::skipped("this kernel's hidepid is not per mount");
+        return outrigger_skip::skip("this kernel's hidepid is not per mount");
     }
-    if support::root() {
+    if outrigger_skip::root() {
         drop(Victim::role("hidden"));
     }
 }
@@ -374,7 +374,7 @@ impl Group {
         match std::fs::create_dir(&name) {
             Ok(()) => Some(Self(name.into())),
             Err(error) => {
-                support::skipped(&format!("cannot make {name}: {error}"));
+                outrigger_skip::skip(&format!("cannot make {name}: {error}"));
                 None
             }
         }

@@ -169,19 +169,9 @@ mod platform {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use outrigger_skip::root;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, chown};
-
-    fn is_root() -> bool {
-        // SAFETY: no arguments, cannot fail.
-        let root = unsafe { libc::geteuid() } == 0;
-        if !root {
-            // Past the harness's capture, so that CI sees it.
-            let skipped = b"SKIPPED: changing owners needs root\n";
-            std::io::Write::write_all(&mut std::io::stderr(), skipped).unwrap();
-        }
-        root
-    }
 
     fn file(mode: u32) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
@@ -222,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_stranger_s_file_directory_or_group_is_refused() {
-        if !is_root() {
+        if !root() {
             return;
         }
         let (_directory, path) = file(0o644);

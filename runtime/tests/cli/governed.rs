@@ -34,7 +34,7 @@ fn installed() -> TempDir {
 
 fn governed(arguments: &[&str]) -> Option<(Output, String)> {
     if let Some(obstacle) = obstacle() {
-        super::skipped(obstacle);
+        outrigger_skip::skip(obstacle);
         return None;
     }
     let program = installed();

@@ -12,7 +12,6 @@ mod signals;
 mod stragglers;
 mod terminal;
 
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -54,11 +53,6 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Says that a test could not run, past the harness's capture, so that CI sees it.
-fn skipped(reason: &str) {
-    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
 }
 
 /// Waits for something that has no event.

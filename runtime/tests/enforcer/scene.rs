@@ -116,14 +116,14 @@ impl Scene {
     pub fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let Some(hierarchy) = hierarchy() else {
-            eprintln!("skipped: not root, or no cgroup v1 CPU controller is mounted");
+            outrigger_skip::skip("not root, or no cgroup v1 CPU controller is mounted");
             return None;
         };
         let executable = std::env::current_exe().unwrap();
         let registry = start(&PluginsConfig::default(), &[], Some(&executable));
         for knob in [Capability::CPU_WEIGHT, Capability::MEMBERS, Capability::SCHED_CLASS] {
             if registry.level(knob) == Level::UNAVAILABLE {
-                eprintln!("skipped: no backend here can turn {knob}");
+                outrigger_skip::skip(&format!("no backend here can turn {knob}"));
                 return None;
             }
         }

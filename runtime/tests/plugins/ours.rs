@@ -1,12 +1,12 @@
 //! The plugins of this project, as the program finds them: beside the executable.
 
-use crate::support::skipped;
 use outrigger::backend::{PluginsConfig, Registry, Trust, inspect, start};
 use outrigger_sdk::undo::knob;
 use outrigger_sdk::{
     Capability, ContextId, Desired, Level, Observation, ObserveRequest, Setting, SurveyRequest,
     TaskId,
 };
+use outrigger_skip::skip;
 
 /// Everything that was built beside this test, found as for the program itself.
 fn registry() -> Registry {
@@ -66,7 +66,7 @@ fn their_readings_and_preparations_pass_what_the_host_looks_at() {
     let mut looked_at = 0;
     for (knob, desired) in of_tasks.chain(of_contexts) {
         let Some(route) = registry.route(knob) else {
-            skipped(&format!("nobody can turn {knob} here"));
+            skip(&format!("nobody can turn {knob} here"));
             continue;
         };
         for candidate in route.candidates() {

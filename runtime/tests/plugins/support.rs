@@ -2,7 +2,6 @@
 
 use outrigger::backend::{Plugin, PluginsConfig, Registry};
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,20 +80,4 @@ pub fn refusal(directory: &Directory, config: &PluginsConfig) -> String {
     assert!(sentence.contains(refusal.path.to_str().unwrap()), "no path in {sentence:?}");
     assert!(!sentence.contains('\n'), "more than a sentence: {sentence:?}");
     sentence
-}
-
-/// Whether this test may turn what it turned back again; says so if not.
-pub fn is_root() -> bool {
-    // Root owns what the kernel shows of root's processes.
-    let root =
-        fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    if !root {
-        skipped("needs root");
-    }
-    root
-}
-
-/// Says that a test could not run, past the harness's capture, so that CI sees it.
-pub fn skipped(reason: &str) {
-    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
 }

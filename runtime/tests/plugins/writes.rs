@@ -1,6 +1,6 @@
 //! Writing through a plugin: journalled first, read back, and never lost when it is late.
 
-use crate::support::{held, is_root, probe_with};
+use crate::support::{held, probe_with};
 use outrigger::backend::{CallError, Plugin, PluginsConfig};
 use outrigger_sdk::undo::{Journal, Journalled, Why, knob};
 use outrigger_sdk::{Capability, Desired, Setting, TaskId};
@@ -58,7 +58,7 @@ fn granted(toml: &str) -> PluginsConfig {
 #[test]
 fn a_write_is_journalled_committed_read_back_and_undone() {
     // Without privileges a raised nice value stays.
-    if !is_root() {
+    if !outrigger_skip::root() {
         return;
     }
     let (_directory, _registry, plugin) = held(&granted(""));

@@ -78,7 +78,7 @@ fn an_autogroup_goes_back_through_whoever_is_left_in_it() {
     needs_root!();
     let mut leader = Process::asleep_in_own_session();
     if !look::text(&format!("/proc/{}/autogroup", leader.pid())).contains("nice") {
-        eprintln!("skipped: no autogroups");
+        outrigger_skip::skip("no autogroups");
         return;
     }
     let (mut journal, dir) = journal();

@@ -45,7 +45,7 @@ fn idle_is_cleared_before_the_weight_is_written_and_undo_ends_at_the_shares_foun
     let (scratch, id) = group("512");
     let mut governor = Governor::new();
     if governor.prepare(id.clone(), &[set(IDLE, 1)]).operations.is_empty() {
-        println!("skipped: this kernel has no cpu.idle");
+        outrigger_skip::skip("this kernel has no cpu.idle");
         return;
     }
 
@@ -71,7 +71,7 @@ fn a_group_found_idle_is_idle_again_after_undo() {
     }
     let (scratch, id) = group("300");
     if !scratch.dir("cpu").join("cpu.idle").exists() {
-        println!("skipped: this kernel has no cpu.idle");
+        outrigger_skip::skip("this kernel has no cpu.idle");
         return;
     }
     scratch.write("cpu", "cpu.idle", "1");
@@ -123,7 +123,7 @@ fn limit_and_burst_go_up_and_down_together() {
     let (scratch, id) = group("1024");
     let mut governor = Governor::new();
     if !scratch.dir("cpu").join("cpu.cfs_burst_us").exists() {
-        println!("skipped: this kernel has no cpu.cfs_burst_us");
+        outrigger_skip::skip("this kernel has no cpu.cfs_burst_us");
         return;
     }
     let found =

@@ -92,7 +92,7 @@ fn block_device_limits_are_set_changed_and_removed_one_device_at_a_time() {
         return;
     }
     let Some(device) = device() else {
-        println!("skipped: no block device");
+        outrigger_skip::skip("no block device");
         return;
     };
     let scratch = Scratch::new();

@@ -173,7 +173,7 @@ fn real_time_threads_stay_and_the_others_go() {
     let victim = Victim::threaded(4);
     let fast = *victim.threads().last().unwrap();
     if let Err(error) = knob::write(Kind::SchedPolicy, Some(fast), "", "fifo:1") {
-        println!("skipped: no real-time thread can be made here: {error}");
+        outrigger_skip::skip(&format!("no real-time thread can be made here: {error}"));
         return;
     }
     let mut governor = Governor::new();
@@ -181,7 +181,7 @@ fn real_time_threads_stay_and_the_others_go() {
     let applied = governor.apply(scratch.id(), &members(victim.task()));
 
     if applied.refused.is_empty() {
-        println!("skipped: this kernel does not keep real-time threads apart");
+        outrigger_skip::skip("this kernel does not keep real-time threads apart");
         return;
     }
     assert!(applied.refused[0].1.message.contains("real-time"), "{:?}", applied.refused);

@@ -34,17 +34,13 @@ pub fn mount(space: &str) -> Option<PathBuf> {
 
 /// Whether these hierarchies are there and ours to use; if not, says why the test is skipped.
 pub fn ready(spaces: &[&str]) -> bool {
-    // The owner of /proc/self is the effective user.
-    let root = fs::metadata("/proc/self").is_ok_and(|facts| {
-        use std::os::unix::fs::MetadataExt;
-        facts.uid() == 0
-    });
-    if !root {
-        println!("skipped: not root");
+    if !outrigger_skip::root() {
         return false;
     }
     match spaces.iter().find(|space| mount(space).is_none()) {
-        Some(missing) => println!("skipped: no cgroup v1 host, {missing} is not mounted"),
+        Some(missing) => {
+            outrigger_skip::skip(&format!("no cgroup v1 host, {missing} is not mounted"))
+        }
         None => return true,
     }
     false

@@ -24,21 +24,6 @@ pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Says why a test cannot run here, past the test harness, which would swallow it.
-pub fn skipped(reason: &str) {
-    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
-}
-
-/// Whether this is root; says so if not.
-pub fn root() -> bool {
-    // SAFETY: takes nothing and cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root {
-        skipped("needs root");
-    }
-    root
-}
-
 /// A child, killed and reaped at the end.
 pub struct Victim {
     child: Child,
@@ -153,7 +138,7 @@ pub fn ways() -> Vec<&'static str> {
     let mut ways = vec![r#"{"discovery":"scan"}"#];
     match LinuxProc::create(Host::silent(), events) {
         Ok(_) => ways.push(events),
-        Err(error) => skipped(&format!("with events: {error}")),
+        Err(error) => outrigger_skip::skip(&format!("with events: {error}")),
     }
     ways
 }

@@ -4,12 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::*;
+use outrigger_skip::skip;
 
-/// Says why a test does not run, past the test harness, which shows nothing of a test that passes.
-fn skip(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
-}
+use super::*;
 
 /// Another process to change things about; killed at the end, also on panic.
 struct Sleeper(Child);

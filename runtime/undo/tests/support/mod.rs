@@ -26,17 +26,11 @@ pub fn of_group(group: u32) -> Vec<u32> {
     numbers.filter(|pid| stat(pid).is_some_and(|stat| stat.group == group)).collect()
 }
 
-pub fn is_root() -> bool {
-    // SAFETY: takes nothing.
-    unsafe { libc::geteuid() == 0 }
-}
-
 /// Returns from the test, saying why, unless it runs as root.
 #[macro_export]
 macro_rules! needs_root {
     () => {
-        if !$crate::support::is_root() {
-            eprintln!("skipped: needs root");
+        if !outrigger_skip::root() {
             return;
         }
     };
@@ -46,10 +40,9 @@ macro_rules! needs_root {
 #[macro_export]
 macro_rules! needs_cgroup_v1 {
     () => {
-        if !$crate::support::is_root()
-            || !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.shares").exists()
-        {
-            eprintln!("skipped: needs root and a cgroup v1 cpu hierarchy at /sys/fs/cgroup/cpu");
+        $crate::needs_root!();
+        if !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.shares").exists() {
+            outrigger_skip::skip("needs a cgroup v1 cpu hierarchy at /sys/fs/cgroup/cpu");
             return;
         }
     };
@@ -61,7 +54,7 @@ macro_rules! needs_cpu_idle {
     () => {
         $crate::needs_cgroup_v1!();
         if !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.idle").exists() {
-            eprintln!("skipped: this kernel has no cpu.idle");
+            outrigger_skip::skip("this kernel has no cpu.idle");
             return;
         }
     };
