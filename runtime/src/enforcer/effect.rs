@@ -4,6 +4,10 @@
 //! holds a part of the time before, and one odd sweep shall not decide. Actions close to each
 //! other are measured each by itself, so a later one may take credit with an earlier one; the
 //! numbers say what was seen, not what would have been.
+//!
+//! Against an action counts only waiting that is still others' doing: who has more threads than
+//! there are CPUs waits however well it is protected, and after a moment of contention that is
+//! over, nobody can tell.
 
 use crate::flow::activity::{Action, Effect};
 use crate::flow::message::{Name, Protected};
@@ -30,12 +34,23 @@ pub struct Ledger {
     open: VecDeque<Measure>,
 }
 
+/// An action whose effect is known.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The action, with its effect.
+    pub action: Action,
+    /// Whether it took a noticeable part of the waiting away; `None` if that cannot be told.
+    pub helped: Option<bool>,
+}
+
 #[derive(Debug)]
 struct Measure {
     action: Action,
     victim: Name,
     before: f64,
     after: Vec<f64>,
+    /// Sweeps of `after` in which the victim still waited because of others.
+    contended: usize,
 }
 
 // === impl Ledger ===
@@ -60,24 +75,22 @@ impl Ledger {
         if self.open.len() == OPEN {
             self.open.pop_front();
         }
-        self.open.push_back(Measure { action: action.clone(), victim, before, after: Vec::new() });
+        let (action, after) = (action.clone(), Vec::new());
+        self.open.push_back(Measure { action, victim, before, after, contended: 0 });
     }
 
     /// Takes in how the protected fare at the sweep `tick`; answers the actions whose effect is
     /// now known.
-    pub fn observe(&mut self, tick: u64, protected: &[Protected]) -> Vec<Action> {
+    pub fn observe(&mut self, tick: u64, protected: &[Protected]) -> Vec<Measured> {
         let mut done = Vec::new();
         self.open.retain_mut(|measure| {
             let seen = protected.iter().find(|workload| workload.workload == measure.victim);
-            measure.after.extend(seen.and_then(|workload| workload.wait_ms_per_s));
+            if let Some((workload, wait)) = seen.and_then(|w| Some((w, w.wait_ms_per_s?))) {
+                measure.after.push(wait);
+                measure.contended += usize::from(workload.contended);
+            }
             if measure.after.len() >= SAMPLES {
-                let mut action = measure.action.clone();
-                action.effect = Some(Effect {
-                    victim: measure.victim.clone(),
-                    wait_before_ms_per_s: measure.before,
-                    wait_after_ms_per_s: median(&mut measure.after),
-                });
-                done.push(action);
+                done.push(measure.judge());
                 return false;
             }
             tick.saturating_sub(measure.action.provenance.tick) < PATIENCE
@@ -86,11 +99,29 @@ impl Ledger {
     }
 }
 
-/// Whether an action took a noticeable part of the waiting away; `None` if there was too little
-/// of it to tell.
-pub fn helped(effect: &Effect) -> Option<bool> {
-    let before = effect.wait_before_ms_per_s;
-    (before >= NOISE).then_some(effect.wait_after_ms_per_s <= before * (1.0 - WORTH))
+// === impl Measure ===
+
+impl Measure {
+    fn judge(&mut self) -> Measured {
+        let after = median(&mut self.after);
+        let mut action = self.action.clone();
+        action.effect = Some(Effect {
+            victim: self.victim.clone(),
+            wait_before_ms_per_s: self.before,
+            wait_after_ms_per_s: after,
+        });
+        let still = self.contended * 2 > self.after.len();
+        Measured { action, helped: helped(self.before, after, still) }
+    }
+}
+
+/// What the waiting before and after says, and whether what is left is others' doing.
+fn helped(before: f64, after: f64, still_contended: bool) -> Option<bool> {
+    if before < NOISE {
+        return None;
+    }
+    let helped = after <= before * (1.0 - WORTH);
+    (helped || still_contended).then_some(helped)
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -144,9 +175,9 @@ mod tests {
             assert!(ledger.observe(tick, &waits(wait)).is_empty());
         }
         let done = ledger.observe(6, &waits(Some(2.0)));
-        let effect = done[0].effect.as_ref().unwrap();
+        let effect = done[0].action.effect.as_ref().unwrap();
         assert_eq!((effect.wait_before_ms_per_s, effect.wait_after_ms_per_s), (340.0, 5.0));
-        assert_eq!((done[0].seq, helped(effect)), (7, Some(true)));
+        assert_eq!((done[0].action.seq, done[0].helped), (7, Some(true)));
         assert!(ledger.observe(7, &waits(Some(2.0))).is_empty(), "told once");
     }
 
@@ -172,13 +203,29 @@ mod tests {
 
     #[test]
     fn too_little_waiting_says_nothing() {
-        let effect = |before, after| Effect {
-            victim: "redis".into(),
-            wait_before_ms_per_s: before,
-            wait_after_ms_per_s: after,
+        assert_eq!(helped(3.0, 3.0, true), None);
+        assert_eq!(helped(100.0, 95.0, true), Some(false));
+        assert_eq!(helped(100.0, 80.0, true), Some(true));
+        assert_eq!(helped(100.0, 80.0, false), Some(true));
+    }
+
+    #[test]
+    fn waiting_that_is_not_others_doing_says_nothing_against_an_action() {
+        let verdict = |contended: [bool; SAMPLES]| {
+            let mut ledger = Ledger::default();
+            ledger.begin(&action(1), &waits(Some(340.0)));
+            let sweeps = (2..).zip(contended).flat_map(|(tick, contended)| {
+                let mut protected = waits(Some(340.0));
+                protected[0].contended = contended;
+                ledger.observe(tick, &protected)
+            });
+            let done: Vec<_> = sweeps.collect();
+            assert_eq!(done.len(), 1);
+            done[0].helped
         };
-        assert_eq!(helped(&effect(3.0, 3.0)), None);
-        assert_eq!(helped(&effect(100.0, 95.0)), Some(false));
-        assert_eq!(helped(&effect(100.0, 80.0)), Some(true));
+        // Its own threads keep it waiting; only for a moment it seemed to be somebody else.
+        assert_eq!(verdict([true, false, false, false]), None);
+        assert_eq!(verdict([true, true, false, false]), None);
+        assert_eq!(verdict([true, true, false, true]), Some(false));
     }
 }

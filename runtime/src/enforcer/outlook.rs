@@ -4,13 +4,13 @@
 //! now and then for what nobody tells of. It remembers what only looking back can tell: weights
 //! before they were turned, levers that did not help, strangers in a subtree that is held back.
 
-use super::effect::helped;
+use super::effect::Measured;
 use super::hands::Hands;
 use super::lever::{self, Lever, Names, Pull};
 use super::mutation;
 use super::scene::{Abilities, Role, Roles, Scene};
 use super::tree::{DEFAULT_WEIGHT, Tree, last};
-use crate::flow::activity::{Action, PlaceShare};
+use crate::flow::activity::PlaceShare;
 use crate::flow::message::{Decisions, Entitlement, Member, Name};
 use outrigger_sdk::{Capability, ContextId, ErrorCode, Level};
 use std::collections::hash_map::DefaultHasher;
@@ -82,11 +82,8 @@ impl Outlook {
     }
 
     /// What did not help is not tried again, as long as the workload is held back at all.
-    pub fn learn(&mut self, measured: &[Action]) {
-        for action in measured {
-            if action.effect.as_ref().and_then(helped) != Some(false) {
-                continue;
-            }
+    pub fn learn(&mut self, measured: &[Measured]) {
+        for Measured { action, .. } in measured.iter().filter(|m| m.helped == Some(false)) {
             let pulls = self.pulls.get(&action.workload).into_iter().flatten();
             for pull in pulls.filter(|pull| matches!(pull.lever, Lever::Raise { .. })) {
                 self.useless.insert((action.workload.clone(), pull.lever.clone()));

@@ -114,8 +114,9 @@ impl Worker {
     pub fn step(&mut self, decisions: &Decisions) -> Outcome {
         let tick = decisions.provenance.tick;
         self.come_back();
-        let mut actions = self.ledger.observe(tick, &decisions.protected);
-        self.outlook.learn(&actions);
+        let measured = self.ledger.observe(tick, &decisions.protected);
+        self.outlook.learn(&measured);
+        let mut actions: Vec<Action> = measured.into_iter().map(|known| known.action).collect();
         let full = !self.settings.dry_run
             && tick.saturating_sub(self.last_full) >= self.settings.reconcile.max(1);
         if full {
