@@ -164,8 +164,8 @@ impl Assembly {
             StartError::System(format!("cannot find the path of this program: {error}"))
         })?;
         let directory = order.instance.directory.clone();
-        let journal =
-            Journal::create(&directory).map_err(|error| StartError::System(error.to_string()))?;
+        let journal = Journal::create_after_restoring(&directory)
+            .map_err(|error| StartError::System(error.to_string()))?;
         let mut degraded = Vec::new();
         if !journal.is_on_tmpfs() {
             degraded.push(format!(

@@ -72,6 +72,35 @@ fn a_keeper_that_is_killed_too_leaves_it_to_the_next_start() {
 }
 
 #[test]
+fn the_next_start_puts_back_what_both_left() {
+    needs_root!();
+    let temp = tempfile::tempdir().unwrap();
+    let state = temp.path().join("state");
+    let process = Process::asleep();
+    let before = snapshot(&[process.pid()], &[]);
+    left_behind(&state, temp.path(), &process);
+    let journal = Journal::create_after_restoring(&state).unwrap();
+    assert_eq!(snapshot(&[process.pid()], &[]), before);
+    assert_eq!(journal.outstanding().count(), 0);
+}
+
+#[test]
+fn a_start_right_after_a_kill_does_not_trip_over_the_keeper() {
+    needs_root!();
+    let temp = tempfile::tempdir().unwrap();
+    let state = temp.path().join("state");
+    let process = Process::with_threads(20);
+    let before = snapshot(&[process.pid()], &[]);
+    let (mut sidecar, keeper) = sidecar(&state, temp.path(), "-", &[process.pid()]);
+    sidecar.kill();
+    let journal = Journal::create_after_restoring(&state).unwrap();
+    assert_eq!(snapshot(&[process.pid()], &[]), before);
+    assert_eq!(journal.outstanding().count(), 0);
+    await_that("the keeper ended", || knob::identify(keeper).is_none());
+    assert!(state.join("journal").exists(), "it is the new one's");
+}
+
+#[test]
 fn what_a_dead_sidecar_changed_can_be_adopted() {
     needs_root!();
     let temp = tempfile::tempdir().unwrap();

@@ -4,11 +4,17 @@ use super::entry::key;
 use super::facts::{kin, weight_beside_idle};
 use super::file::{self, Appender};
 use super::{Book, Entry, JournalError, Journalled, Kin, Record, Why, reader};
-use crate::restore::{Kernel, Outcome, Report, give_back, inheritance};
+use crate::restore::{Kernel, Outcome, Report, give_back, inheritance, restore};
 use crate::{Kind, Operation, host, knob};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a keeper that is at work is waited for, and how long what cannot be put back at once
+/// is tried. As long as a keeper waits for somebody else.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(15);
+const RESTORE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Lines per outstanding knob, and lines in any case, before the file is written anew.
 const LINES_PER_KNOB: usize = 8;
@@ -51,6 +57,32 @@ impl Journal {
             }
         }
         Self::begin(dir, Book::default())
+    }
+
+    /// Begins a journal as [`Journal::create`] does, after what a dead process left in the
+    /// directory was put back: by its keeper, which is waited for, or else by us.
+    ///
+    /// # Errors
+    /// As those of [`Journal::create`]: [`JournalError::Unfinished`] if not everything could be put
+    /// back, [`JournalError::Busy`] if somebody else takes longer than
+    /// `RESTORE_PATIENCE` to do so.
+    pub fn create_after_restoring(dir: &Path) -> Result<Self, JournalError> {
+        let started = Instant::now();
+        loop {
+            let error = match Self::create(dir) {
+                Err(error @ JournalError::Unfinished { .. }) => match restore(dir) {
+                    Ok(_) => error,
+                    Err(busy @ JournalError::Busy(_)) => busy,
+                    Err(other) => return Err(other),
+                },
+                Err(busy @ JournalError::Busy(_)) => busy,
+                other => return other,
+            };
+            if started.elapsed() > RESTORE_PATIENCE {
+                return Err(error);
+            }
+            std::thread::sleep(RESTORE_PAUSE);
+        }
     }
 
     /// Takes over what a dead process has changed, as it is, without putting anything back.
