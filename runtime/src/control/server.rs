@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,6 +36,16 @@ pub enum ServerError {
         "another sidecar listens on {0}; stop it, or choose another place with --state-dir or control.socket"
     )]
     Taken(PathBuf),
+    /// What is there is not a socket that we could have left behind.
+    #[error(
+        "cannot open control socket {path}: {why} is there and stays; choose another place with control.socket"
+    )]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// By what.
+        why: String,
+    },
 }
 
 /// A control socket that is open. Dropping it closes it and removes the file.
@@ -50,7 +60,7 @@ impl Server {
     /// Opens the socket and answers on a thread of its own.
     ///
     /// # Errors
-    /// The socket cannot be made, or a living sidecar has it.
+    /// The socket cannot be made, a living sidecar has it, or something else is there.
     pub fn start(path: &Path, hub: Arc<Hub>) -> Result<Self, ServerError> {
         let failed = |step| {
             let path = path.to_path_buf();
@@ -95,9 +105,22 @@ impl Drop for Server {
     }
 }
 
-/// Removes a socket that nobody answers on any more.
+/// Removes a socket of ours that nobody answers on any more, and nothing else: connecting to any
+/// file that is no socket is refused just as by a dead one.
 fn clear(path: &Path) -> Result<(), ServerError> {
     let failed = |step, error| ServerError::Io { step, path: path.to_path_buf(), error };
+    let occupied = |why| Err(ServerError::Occupied { path: path.to_path_buf(), why });
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("look at", error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return occupied("something that is no socket".to_owned());
+        }
+        Ok(found) if found.uid() != effective_uid() => {
+            return occupied(format!("a socket of user {}", found.uid()));
+        }
+        Ok(_) => {}
+    }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(ServerError::Taken(path.to_path_buf())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -278,6 +301,28 @@ mod tests {
         assert!(path.exists());
         let _server = Server::start(&path, hub).unwrap();
         assert!(request(&path, Method::Get, "/v1/status").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_dead_socket_of_ours_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let (file, socket) = (place.path().join("file"), place.path().join("socket"));
+        let (link, foreign) = (place.path().join("link"), place.path().join("foreign"));
+        fs::write(&file, "precious").unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&foreign).unwrap());
+        let mut occupied = vec![&file, &link];
+        if std::os::unix::fs::chown(&foreign, Some(effective_uid() + 1), None).is_ok() {
+            occupied.push(&foreign);
+        }
+        for path in occupied {
+            let hub = Arc::new(Hub::new(Identity::default()));
+            let error = Server::start(path, hub).unwrap_err();
+            assert!(matches!(error, ServerError::Occupied { .. }), "{error}");
+            assert!(fs::symlink_metadata(path).is_ok(), "{} was removed", path.display());
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     }
 
     #[test]
