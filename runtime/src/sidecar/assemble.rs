@@ -1,5 +1,6 @@
 //! Starting and stopping, in order. See the module above for the order and why.
 
+use super::keeper::Keeper;
 use super::publish::{self, Views};
 use super::{Ended, Order, RESTORE_DEADLINE};
 use crate::backend;
@@ -17,9 +18,7 @@ use crate::steward::{Running, Steward};
 use crate::tier::Tier;
 use actix::{Actor, Arbiter};
 use arc_swap::ArcSwap;
-use outrigger_undo::keeper::KeeperHandle;
-use outrigger_undo::{Journal, keeper};
-use std::path::PathBuf;
+use outrigger_undo::Journal;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -50,55 +49,6 @@ pub(super) struct Parts {
     pub(super) hub: Arc<Hub>,
     pub(super) bench: Bench,
     pub(super) keeper: Arc<Keeper>,
-}
-
-/// The keeper, replaced when it dies.
-pub(super) struct Keeper {
-    executable: PathBuf,
-    directory: PathBuf,
-    handle: Mutex<Option<KeeperHandle>>,
-}
-
-impl Keeper {
-    fn start(executable: PathBuf, directory: PathBuf) -> std::io::Result<Self> {
-        let handle = keeper::spawn(&executable, &directory)?;
-        Ok(Self { executable, directory, handle: Mutex::new(Some(handle)) })
-    }
-
-    fn handle(&self) -> std::sync::MutexGuard<'_, Option<KeeperHandle>> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Its process number, while there is one.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.handle().as_ref().map(KeeperHandle::pid)
-    }
-
-    /// Starts another one if it died.
-    fn look(&self) {
-        let mut handle = self.handle();
-        if handle.as_mut().is_some_and(KeeperHandle::is_alive) {
-            return;
-        }
-        tracing::warn!("the keeper has died; another one is started");
-        match keeper::spawn(&self.executable, &self.directory) {
-            Ok(new) => *handle = Some(new),
-            Err(error) => {
-                *handle = None;
-                tracing::error!(%error, "no keeper: after a crash, run `outrigger restore`");
-            }
-        }
-    }
-
-    fn dismiss(&self) {
-        match self.handle().take().map(KeeperHandle::dismiss) {
-            None | Some(Ok(true)) => {}
-            Some(Ok(false)) => {
-                tracing::warn!("the keeper stays: something is left to be put back");
-            }
-            Some(Err(error)) => tracing::warn!(%error, "the keeper could not be dismissed"),
-        }
-    }
 }
 
 struct Edges {

@@ -10,6 +10,7 @@
 //! of it in one thread of ours, so that whoever starts a sidecar can go on being a plain program.
 
 mod assemble;
+mod keeper;
 mod publish;
 
 pub use assemble::StartError;
@@ -51,7 +52,7 @@ pub struct Order {
 pub struct Sidecar {
     hub: Arc<Hub>,
     bench: Bench,
-    keeper: Arc<assemble::Keeper>,
+    keeper: Arc<keeper::Keeper>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Ended>>,
 }

@@ -148,7 +148,7 @@ fn a_keeper_is_dismissed_when_all_is_back_and_stays_when_it_is_not() {
     assert!(!state.join(keeper::REPORT).exists(), "nothing had to be restored");
 
     let other = temp.path().join("other");
-    let handle = keeper::spawn(&keeper_program(temp.path()), &other).unwrap();
+    let mut handle = keeper::spawn(&keeper_program(temp.path()), &other).unwrap();
     let keeper = handle.pid();
     let mut journal = Journal::create(&other).unwrap();
     change(&mut journal, Kind::Nice, Some(process.thread()), "", "4");

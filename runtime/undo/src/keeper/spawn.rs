@@ -108,7 +108,7 @@ impl KeeperHandle {
     ///
     /// # Errors
     /// It does not end; it is left alone, since it does no harm.
-    pub fn dismiss(mut self) -> io::Result<bool> {
+    pub fn dismiss(&mut self) -> io::Result<bool> {
         if file::journal(&self.dir).exists() {
             return Ok(false);
         }
