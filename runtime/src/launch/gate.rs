@@ -1,5 +1,6 @@
 //! The waiting child, and the pipe that lets it go.
 
+use super::broken_pipe;
 use super::signals::SignalInbox;
 use super::terminal::Terminal;
 use outrigger_undo::{Task, knob};
@@ -35,7 +36,7 @@ pub struct Held {
 
 /// Starts the shim that will become `command` (program and arguments, at least the program).
 ///
-/// It gets the signal mask that the inbox found. Call it before other threads start processes: for
+/// It gets the signal mask that the inbox found, and SIGPIPE as we got it. Call it before other threads start processes: for
 /// a moment the gate could be inherited.
 ///
 /// # Errors
@@ -61,11 +62,11 @@ pub fn hold(command: &[OsString], inbox: &SignalInbox) -> Result<Held, LaunchErr
         shim.process_group(0);
     }
     let mask = inbox.original_mask();
-    // SAFETY: the closure runs between fork and exec and does one async-signal-safe call.
+    // SAFETY: the closure runs between fork and exec and does two async-signal-safe calls.
     unsafe {
         shim.pre_exec(move || {
             mask.put_back();
-            Ok(())
+            broken_pipe::put_back()
         });
     }
     let child = shim.spawn().map_err(failed("start a process"))?;

@@ -13,6 +13,7 @@
 //!
 //! Nothing here knows how the context is made; [`Hooks`] are what the sidecar lends us.
 
+mod broken_pipe;
 mod gate;
 mod shim;
 mod signals;

@@ -1,8 +1,11 @@
 //! The child's side: waits at the gate, then becomes CMD.
 //!
 //! Runs before any thread or runtime of ours exists. What it was given it passes on untouched:
-//! working directory, environment, descriptors, ignored signals.
+//! working directory, environment, descriptors, ignored and blocked signals. With one exception:
+//! whichever of standard input, output and error is closed, CMD finds `/dev/null` there, since
+//! Rust's runtime opens it before `main`.
 
+use super::broken_pipe;
 use super::gate::OPEN;
 use super::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OURS};
 use std::ffi::OsString;
@@ -27,7 +30,11 @@ pub fn shim(gate: RawFd, command: &[OsString]) -> u8 {
         // Whoever held the gate is gone; nobody waits for CMD.
         return EXIT_OURS;
     }
-    let error = Command::new(program).args(arguments).exec();
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // SAFETY: the call is async-signal-safe; there is one thread and no fork here in any case.
+    unsafe { command.pre_exec(broken_pipe::put_back) };
+    let error = command.exec();
     eprintln!("outrigger: cannot execute {}: {error}", program.to_string_lossy());
     match error.kind() {
         io::ErrorKind::NotFound => EXIT_NOT_FOUND,

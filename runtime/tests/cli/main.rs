@@ -21,7 +21,12 @@ const NOWHERE: &str = "/proc/outrigger-test";
 
 /// The program with a clean environment of ours.
 fn outrigger() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+    plain(env!("CARGO_BIN_EXE_outrigger"))
+}
+
+/// Any program, with a clean environment and the usual signals.
+fn plain(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OUTRIGGER__") {
             command.env_remove(name);

@@ -1,8 +1,9 @@
 //! Signals sent to `outrigger run` reach CMD and what it has started in its group.
 
-use super::run;
+use super::{run, stdout};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 
 struct Running {
     child: Child,
@@ -82,9 +83,38 @@ fn a_signal_reaches_the_whole_group() {
     assert_eq!(running.line(), "inner");
 }
 
+/// Starts `command` with some signals blocked and ignored, or with none; SIGPIPE among them, which
+/// Rust's runtime sets in each process that it starts and in each that it is the runtime of.
+fn with_signals(command: &mut Command, taken: bool) -> String {
+    const SOME: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGUSR1, libc::SIGALRM];
+    // SAFETY: all of it is async-signal-safe; an all-zero set is valid, and is filled first.
+    unsafe {
+        command.pre_exec(move || {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in SOME {
+                libc::signal(signal, if taken { libc::SIG_IGN } else { libc::SIG_DFL });
+                if taken {
+                    libc::sigaddset(&raw mut set, signal);
+                }
+            }
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+            Ok(())
+        });
+    }
+    stdout(&command.output().unwrap())
+}
+
 #[test]
-fn the_command_starts_with_no_signal_blocked() {
+fn the_command_starts_with_the_signals_that_run_was_started_with() {
     // Not through a shell: shells begin by unblocking.
-    let output = run(&["--", "grep", "SigBlk", "/proc/self/status"]).output().unwrap();
-    assert_eq!(super::stdout(&output), "SigBlk:\t0000000000000000\n");
+    let look = ["grep", "-E", "SigBlk|SigIgn", "/proc/self/status"];
+    let mut seen = Vec::new();
+    for taken in [false, true] {
+        let direct = with_signals(super::plain(look[0]).args(&look[1..]), taken);
+        let governed = with_signals(&mut run(&["--", look[0], look[1], look[2], look[3]]), taken);
+        assert_eq!(governed, direct);
+        seen.push(direct);
+    }
+    assert_ne!(seen[0], seen[1], "nothing was tried");
 }
