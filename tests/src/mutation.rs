@@ -10,6 +10,8 @@ pub enum Mutation {
     EnforcerNoop,
     /// Nothing is put back at the end, neither by the sidecar nor by the keeper.
     SkipUndo,
+    /// Putting back at the end never comes to an end; the keeper is whole.
+    StuckUndo,
     /// The weight goes on the hogs' own cgroup, not on the lever.
     LeafOnly,
     /// This stage panics once, at its eighth batch.
@@ -27,9 +29,10 @@ impl Mutation {
     pub const VARIABLE: &str = "OUTRIGGER_TEST_MUTATION";
 
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EnforcerNoop,
         Self::SkipUndo,
+        Self::StuckUndo,
         Self::LeafOnly,
         Self::PanicMonitor,
         Self::PanicClassifier,
@@ -42,6 +45,7 @@ impl Mutation {
         match self {
             Self::EnforcerNoop => "enforcer-noop",
             Self::SkipUndo => "skip-undo",
+            Self::StuckUndo => "stuck-undo",
             Self::LeafOnly => "leaf-only",
             Self::PanicMonitor => "panic-monitor",
             Self::PanicClassifier => "panic-classifier",

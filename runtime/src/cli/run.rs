@@ -71,14 +71,15 @@ fn attempt(args: &Args, common: &Common) -> Result<u8, Failure> {
         .map_or_else(Hooks::none, |(serving, app)| serving.sidecar.hooks(app.clone()));
     let ended = launch::supervise(held, &inbox, &hooks).map_err(Failure::failed);
     drop(hooks);
-    let restored = serving.map(|(serving, _)| serving.end());
+    let end = serving.map(|(serving, _)| serving.end());
     let ended = ended?;
     report(&ended.stragglers);
-    match restored {
+    let code = match end {
         // It has been said; CMD's own code is what the caller wants to know.
-        Some(FAILED) if ended.code == 0 && args.require => Ok(EXIT_OURS),
-        _ => Ok(ended.code),
-    }
+        Some(end) if end.code == FAILED && ended.code == 0 && args.require => EXIT_OURS,
+        _ => ended.code,
+    };
+    Ok(end.map_or(code, |end| end.exit_with(code)))
 }
 
 /// Starts a sidecar for the waiting child and puts the child into its context.

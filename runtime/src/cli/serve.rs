@@ -60,8 +60,18 @@ pub(super) fn begin(plan: Plan<'_>) -> Result<Serving, StartError> {
             instance.remove();
         }
     })?;
-    let server = offer(&socket, sidecar.hub())?;
-    Ok(Serving { sidecar, server, instance })
+    let hub = sidecar.hub();
+    let mut serving = Serving { sidecar, server: None, instance };
+    match offer(&socket, hub) {
+        Ok(server) => {
+            serving.server = server;
+            Ok(serving)
+        }
+        Err(error) => {
+            serving.end();
+            Err(error)
+        }
+    }
 }
 
 /// Without a control socket the main job can still be done, unless another sidecar has it.
@@ -102,29 +112,61 @@ impl Serving {
                 break;
             }
         }
-        let ended = self.end();
-        Ok(code.max(ended))
+        let end = self.end();
+        Ok(end.exit_with(code.max(end.code)))
     }
 
-    /// Puts everything back; the exit code says whether that was possible.
-    pub fn end(self) -> u8 {
+    /// Puts everything back.
+    pub fn end(self) -> End {
         let Self { sidecar, server, instance } = self;
-        let Ended { gave_up, left } = sidecar.stop();
+        let ended = sidecar.stop();
         // Until now `status` could tell what is going on.
         drop(server);
-        if let Some(why) = &gave_up {
-            tell(&format!("{why}; everything is put back"));
+        if let Some(farewell) = farewell(&ended) {
+            tell(&farewell);
         }
+        let Ended { gave_up, left, stuck } = ended;
         if left.is_empty() {
             instance.remove();
-        } else {
-            tell(&format!(
-                "not everything could be put back:\n  {}\n`outrigger restore` tries again",
-                left.join("\n  ")
-            ));
         }
-        if gave_up.is_none() && left.is_empty() { DONE } else { FAILED }
+        let code = if gave_up.is_none() && left.is_empty() { DONE } else { FAILED };
+        End { code, stuck }
     }
+}
+
+/// How a sidecar ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Whether everything could be put back.
+    pub code: u8,
+    stuck: bool,
+}
+
+impl End {
+    /// Gives the exit code back, unless a thread of this process is stuck in putting back: then
+    /// the process ends here and now, so that the keeper can act.
+    pub fn exit_with(self, code: u8) -> u8 {
+        if self.stuck {
+            // SAFETY: ends the process without running anything more of it.
+            unsafe { libc::_exit(code.into()) };
+        }
+        code
+    }
+}
+
+/// What is to be said at the end, if anything.
+fn farewell(Ended { gave_up, left, .. }: &Ended) -> Option<String> {
+    if left.is_empty() {
+        return gave_up.as_ref().map(|why| format!("{why}; everything was put back"));
+    }
+    let mut text = gave_up.iter().fold(String::new(), |text, why| text + why + "\n");
+    text.push_str("not everything could be put back:");
+    for sentence in left {
+        text.push_str("\n  ");
+        text.push_str(sentence);
+    }
+    text.push_str("\nthe keeper tries again now, and `outrigger restore` whenever you like");
+    Some(text)
 }
 
 /// What could not be put back, item by item.
@@ -144,4 +186,22 @@ pub(super) fn leftovers(report: &Report) -> String {
         text.push_str(&format!("\n  {} damaged lines of the journal", report.unreadable));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_last_words_do_not_contradict_themselves() {
+        let gave_up = Some("stage tier hangs".to_owned());
+        let left = vec!["Nice of 7: no".to_owned()];
+        assert_eq!(farewell(&Ended::default()), None);
+        let all_back = farewell(&Ended { gave_up: gave_up.clone(), ..Ended::default() }).unwrap();
+        assert_eq!(all_back, "stage tier hangs; everything was put back");
+        let not_all = farewell(&Ended { gave_up, left, stuck: false }).unwrap();
+        assert!(not_all.starts_with("stage tier hangs\nnot everything could be put back:"));
+        assert!(not_all.contains("\n  Nice of 7: no\n") && !not_all.contains("everything was"));
+    }
 }

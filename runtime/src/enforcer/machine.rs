@@ -1,6 +1,7 @@
 //! The real hands: plugins on their lanes, every write in the journal first.
 
 use super::hands::{Backend, Cause, Committed, Fate, Hands, Returned, Undone};
+use super::mutation;
 use crate::backend::{CallError, Plugin, Registry};
 use crate::clock;
 use outrigger_sdk::undo::{self, Journal, JournalError, Journalled, Why, knob};
@@ -149,7 +150,9 @@ impl Hands for Machine {
 
     fn undo(&mut self, select: &mut dyn FnMut(&Operation) -> bool) -> Vec<Undone> {
         let select = RefCell::new(select);
-        let report = lock(&self.journal).undo(|entry| (select.borrow_mut())(&entry.operation));
+        let mut journal = lock(&self.journal);
+        mutation::stick_in_undo();
+        let report = journal.undo(|entry| (select.borrow_mut())(&entry.operation));
         for note in &report.notes {
             tracing::warn!(note, "while changes were taken back");
         }

@@ -60,7 +60,10 @@ struct Shared {
 
 /// The changes could not be taken back in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a plugin call was still out after {} ms; the keeper takes the changes back", .0.as_millis())]
+#[error(
+    "what was changed was not put back within {} ms; the keeper does it when this process has ended",
+    .0.as_millis()
+)]
 pub struct StillBusy(pub Duration);
 
 /// The actor.
@@ -115,7 +118,7 @@ impl Bench {
     /// Stops planning, waits for the calls that are out, takes everything back.
     ///
     /// # Errors
-    /// A call was still out at the deadline: nothing was taken back.
+    /// It was not done at the deadline: a call is still out, or taking back is stuck. It may go on.
     pub async fn stop(&self, deadline: Duration) -> Result<Vec<Undone>, StillBusy> {
         self.0.stopped.store(true, Ordering::SeqCst);
         let bench = self.clone();

@@ -3,7 +3,7 @@
 //! Without the cargo feature `mutations` every question here is answered "no" at compile time.
 //! With it, the environment variable `OUTRIGGER_TEST_MUTATION` names the one fault:
 //! `enforcer-noop` (writes are skipped and pretended), `skip-undo` (nothing is taken back when
-//! the sidecar stops), `leaf-only` (the lever is always the antagonist's own leaf), `panic-STAGE`
+//! the sidecar stops), `stuck-undo` (taking back never comes to an end), `leaf-only` (the lever is always the antagonist's own leaf), `panic-STAGE`
 //! (that stage panics once).
 
 #[cfg(feature = "mutations")]
@@ -24,6 +24,13 @@ pub fn noop() -> bool {
 /// Nothing is taken back at the end.
 pub fn skip_undo() -> bool {
     is("skip-undo")
+}
+
+/// Taking back never comes to an end, as if the kernel did not answer.
+pub fn stick_in_undo() {
+    while is("stuck-undo") {
+        std::thread::park();
+    }
 }
 
 /// The lever is always the antagonist's own leaf.

@@ -82,7 +82,8 @@ pub(super) fn run(
     stopped: oneshot::Receiver<()>,
     tell: &mpsc::Sender<Result<Parts, StartError>>,
 ) -> Ended {
-    actix::System::new().block_on(async {
+    let system = actix::System::new();
+    let ended = system.block_on(async {
         match Assembly::start(order) {
             Ok(assembly) => {
                 // Whoever started us waits for this, so it is received.
@@ -94,7 +95,12 @@ pub(super) fn run(
                 Ended::default()
             }
         }
-    })
+    });
+    if ended.stuck {
+        // Dropping it would wait for the thread that does not come to an end.
+        std::mem::forget(system);
+    }
+    ended
 }
 
 struct Assembly {
@@ -178,7 +184,7 @@ impl Assembly {
             }
         };
         if let Some(reason) = &gave_up {
-            tracing::error!(%reason, "giving up: everything is put back");
+            tracing::error!(%reason, "giving up: what was changed is put back now");
         }
         self.end(gave_up).await
     }
@@ -192,16 +198,22 @@ impl Assembly {
         };
         // A stage that is stuck keeps its edge full; what was decided is undone all the same.
         let _ = tokio::time::timeout(DRAIN, drained).await;
-        let left = match self.bench.stop(RESTORE_DEADLINE).await {
-            Ok(undone) => publish::left(&undone),
-            Err(busy) => vec![busy.to_string()],
+        let undone = match self.bench.stop(RESTORE_DEADLINE).await {
+            Ok(undone) => undone,
+            // Whoever is still at it may hold the journal, and may write: nothing more is touched.
+            Err(busy) => return Ended { gave_up, left: vec![busy.to_string()], stuck: true },
         };
-        if let Err(error) = self.journal.lock().unwrap_or_else(PoisonError::into_inner).finish() {
-            tracing::warn!(%error, "the journal could not be ended");
-        }
+        let left = {
+            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = publish::left(&undone, journal.outstanding());
+            if let Err(error) = journal.finish() {
+                tracing::warn!(%error, "the journal could not be ended");
+            }
+            left
+        };
         self.keeper.dismiss();
         self.steward.stop();
-        Ended { gave_up, left }
+        Ended { gave_up, left, stuck: false }
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Ended {
     pub gave_up: Option<String>,
     /// What could not be put back, one sentence each. The keeper tries again.
     pub left: Vec<String>,
+    /// Putting back did not come to an end within [`RESTORE_DEADLINE`], and is not waited for: this
+    /// process has to end, by `_exit(2)`, for the keeper to act.
+    pub stuck: bool,
 }
 
 impl Sidecar {
@@ -135,6 +138,7 @@ impl Sidecar {
         thread.join().unwrap_or_else(|_| Ended {
             gave_up: Some("it panicked".to_owned()),
             left: vec!["what was changed is put back by the keeper".to_owned()],
+            stuck: false,
         })
     }
 }

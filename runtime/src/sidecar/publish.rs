@@ -10,6 +10,7 @@ use crate::steward::Health;
 use crate::tier::LadderState;
 use arc_swap::ArcSwap;
 use outrigger_sdk::{Capability, Level};
+use outrigger_undo::{Entry, Operation};
 use std::sync::{Arc, PoisonError};
 
 /// Where the cores publish how they are.
@@ -98,15 +99,73 @@ pub(super) fn stages(health: &Health) -> Vec<StageView> {
         .collect()
 }
 
-/// What could not be put back, in words.
-pub(super) fn left(undone: &[Undone]) -> Vec<String> {
-    undone
-        .iter()
-        .filter_map(|item| match &item.fate {
-            Fate::Failed(why) => {
-                Some(format!("{:?} {}: {why}", item.operation.kind, item.operation.locator))
-            }
-            _ => None,
-        })
-        .collect()
+/// What could not be put back, in words: what was tried and failed, and what is outstanding
+/// without having been tried.
+pub(super) fn left<'a>(
+    undone: &[Undone],
+    outstanding: impl Iterator<Item = &'a Entry>,
+) -> Vec<String> {
+    let mut tried = Vec::new();
+    let mut left = Vec::new();
+    for Undone { operation, token, fate } in undone {
+        if let Fate::Failed(why) = fate {
+            tried.push(*token);
+            left.push(format!("{}: {why}", knob(operation)));
+        }
+    }
+    for entry in outstanding.filter(|entry| !tried.contains(&entry.token)) {
+        let why = if entry.in_doubt.is_empty() {
+            "the journal still has it"
+        } else {
+            "it is in doubt, since the call that was to write it has not returned"
+        };
+        left.push(format!("{}: {why}", knob(&entry.operation)));
+    }
+    left
+}
+
+fn knob(operation: &Operation) -> String {
+    let mut text = format!("{:?}", operation.kind);
+    if !operation.locator.is_empty() {
+        text = format!("{text} {}", operation.locator);
+    }
+    match operation.task {
+        Some(task) => format!("{text} of {task}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use outrigger_undo::{Journal, Kind, Why, knob};
+
+    #[test]
+    fn what_is_in_doubt_is_left_and_what_failed_is_told_once() {
+        let place = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(place.path()).unwrap();
+        let thread = knob::threads(std::process::id()).unwrap()[0];
+        let operations = ["nice", "nofile"].map(|limit| Operation {
+            kind: Kind::Rlimit,
+            task: Some(thread),
+            locator: limit.to_owned(),
+            before: "1".to_owned(),
+            after: "2".to_owned(),
+        });
+        let tokens = operations
+            .clone()
+            .map(|operation| journal.record(operation, &Why::default()).unwrap().token());
+        let failed = Undone {
+            operation: operations[0].clone(),
+            token: tokens[0],
+            fate: Fate::Failed("no such luck".to_owned()),
+        };
+
+        let left = left(&[failed], journal.outstanding());
+
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left[0].starts_with("Rlimit nice of") && left[0].ends_with(": no such luck"));
+        assert!(left[1].starts_with("Rlimit nofile of") && left[1].contains("in doubt"));
+    }
 }
