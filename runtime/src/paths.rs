@@ -3,6 +3,7 @@
 //! Creates nothing except through [`StateDir::prepare`] and [`Instance::create`], and refuses a
 //! state directory that somebody else could have put there.
 
+use outrigger_undo::knob;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -237,18 +238,18 @@ impl Instance {
         Ok(self)
     }
 
-    /// Removes the socket and the directory, unless there is a journal in it (or what could not be
-    /// read of one): that is still needed.
+    /// Whether the process that the name tells of is alive: it may be just about to begin its
+    /// journal. The daemon's name tells of none.
+    pub fn may_be_starting(&self) -> bool {
+        let pid = self.id.split('-').nth(1).and_then(|pid| pid.parse().ok());
+        pid.is_some_and(|pid| knob::identify(pid).is_some())
+    }
+
+    /// Removes the directory, unless there is a journal in it (or what could not be read of one):
+    /// that is still needed. A socket that is not in it, such as the daemon's, is its server's.
     pub fn remove(&self) {
-        outrigger_undo::tidy(&self.directory);
-        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        if names.map(|e| e.file_name()).any(|n| n.to_string_lossy().starts_with("journal")) {
-            return;
-        }
-        for removed in [fs::remove_file(&self.socket), fs::remove_dir_all(&self.directory)] {
-            if let Err(error) = removed {
-                tracing::debug!(instance = %self.id, %error, "not removed");
-            }
+        if let Err(error) = outrigger_undo::discard(&self.directory) {
+            tracing::debug!(instance = %self.id, %error, "not removed");
         }
     }
 }

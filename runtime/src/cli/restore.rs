@@ -50,7 +50,11 @@ fn restore(instances: &[Instance], json: bool) -> Result<u8, Failure> {
         match outrigger_undo::restore(&instance.directory) {
             Ok(report) => {
                 if report.is_clean() {
-                    instance.remove();
+                    if !instance.may_be_starting() {
+                        instance.remove();
+                        // The daemon's is not in its directory; somebody else may have it by now.
+                        let _ = crate::control::clear(&instance.socket);
+                    }
                     if !(report.items.is_empty() && report.notes.is_empty()) {
                         text.push_str(&summary(id, &report));
                     }

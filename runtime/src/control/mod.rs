@@ -14,4 +14,5 @@ mod client;
 mod server;
 
 pub use client::{ClientError, Method, request};
+pub(crate) use server::clear;
 pub use server::{Server, ServerError};

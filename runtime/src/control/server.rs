@@ -107,7 +107,10 @@ impl Drop for Server {
 
 /// Removes a socket of ours that nobody answers on any more, and nothing else: connecting to any
 /// file that is no socket is refused just as by a dead one.
-fn clear(path: &Path) -> Result<(), ServerError> {
+///
+/// # Errors
+/// A living sidecar has it, or something else is there.
+pub(crate) fn clear(path: &Path) -> Result<(), ServerError> {
     let failed = |step, error| ServerError::Io { step, path: path.to_path_buf(), error };
     let occupied = |why| Err(ServerError::Occupied { path: path.to_path_buf(), why });
     match fs::symlink_metadata(path) {

@@ -44,6 +44,36 @@ fn nobody_to_ask_is_a_failure_in_words() {
 }
 
 #[test]
+fn restoring_leaves_the_directory_of_one_that_is_just_starting() {
+    let place = Place::new();
+    let starting = Instance::create(&place.state(), "run", std::process::id()).unwrap();
+    // Beyond the largest number there can be (PID_MAX_LIMIT).
+    let dead = Instance::create(&place.state(), "run", (1 << 22) + 1).unwrap();
+
+    assert_eq!(place.ask(&["restore"]).status.code(), Some(0));
+
+    assert!(starting.directory.exists() && !dead.directory.exists());
+}
+
+#[test]
+fn a_sidecar_whose_socket_is_taken_leaves_nothing_behind() {
+    let mut place = Place::new();
+    let other = Instance::create(&place.state(), "attach", 17).unwrap();
+    place.start(&other);
+    let config = place.directory.path().join("taken.toml");
+    std::fs::write(&config, format!("control.socket = {:?}\n", other.socket)).unwrap();
+    let pid = std::process::id().to_string();
+
+    let output = place.ask(&["attach", "--pid", &pid, "--config", config.to_str().unwrap()]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("another sidecar listens on"), "{output:?}");
+    let left: Vec<String> =
+        place.state().instances().unwrap().into_iter().map(|instance| instance.id).collect();
+    assert_eq!(left, ["attach-17"]);
+}
+
+#[test]
 fn the_only_sidecar_is_found_and_told_to_pause() {
     let mut place = Place::new();
     let instance = Instance::create(&place.state(), "run", 17).unwrap();

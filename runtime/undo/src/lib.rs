@@ -18,7 +18,7 @@ pub mod restore;
 #[cfg(target_os = "linux")]
 pub use journal::Journal;
 #[cfg(target_os = "linux")]
-pub use journal::file::{hold_writers, tidy};
+pub use journal::file::{discard, hold_writers};
 pub use journal::{Entry, JournalError, Journalled, Kin, Why};
 pub use operation::{Kind, Operation, Task};
 pub use restore::{Outcome, Report};

@@ -3,7 +3,7 @@
 
 use super::{JournalError, Record};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -52,13 +52,17 @@ pub(crate) fn is_tmpfs(file: &File) -> bool {
 
 fn open_lock(dir: &Path, name: &str) -> Result<File, JournalError> {
     let path = dir.join(name);
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(JournalError::io("open", &path))
+    let open =
+        || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    match open() {
+        // Somebody discarded the directory just now: we need it.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            prepare(dir)?;
+            open()
+        }
+        opened => opened,
+    }
+    .map_err(JournalError::io("open", &path))
 }
 
 /// Says that this process may still change things: restoring waits until no such lock is held.
@@ -71,15 +75,22 @@ pub fn hold_writers(dir: &Path) -> Result<File, JournalError> {
         .ok_or_else(|| JournalError::Busy(dir.to_owned()))
 }
 
-/// Removes the lock files of a state directory whose journal has ended; with a journal in it
-/// nothing is touched.
-pub fn tidy(dir: &Path) {
-    if !journal(dir).exists() {
-        for name in ["writers.lock", "restore.lock"] {
-            // Missing is as good as removed.
-            let _ = fs::remove_file(dir.join(name));
-        }
+/// Removes a state directory with all that is in it, unless there is a journal (or what could not
+/// be read of one): that is still needed. Answers whether it is gone.
+///
+/// # Errors
+/// Somebody begins a journal there, or restores; or the directory cannot be removed.
+pub fn discard(dir: &Path) -> Result<bool, JournalError> {
+    if !dir.exists() {
+        return Ok(true);
     }
+    let _alone = exclude_restorers(dir)?;
+    let names = fs::read_dir(dir).map_err(JournalError::io("read", dir))?.flatten();
+    if names.map(|entry| entry.file_name()).any(|n| n.to_string_lossy().starts_with("journal")) {
+        return Ok(false);
+    }
+    fs::remove_dir_all(dir).map_err(JournalError::io("remove", dir))?;
+    Ok(true)
 }
 
 /// Keeps writers away while restoring; `None` while there still are some.
@@ -105,7 +116,7 @@ fn lock(dir: &Path, name: &str, try_lock: TryLock) -> Result<Option<File>, Journ
     loop {
         match try_lock(&lock) {
             Ok(()) if is_still(&lock, &dir.join(name)) => return Ok(Some(lock)),
-            // Tidied away between opening and locking: nobody else would ask that one.
+            // Discarded between opening and locking: nobody else would ask that one.
             Ok(()) => lock = open_lock(dir, name)?,
             Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_PATIENCE => return Ok(None),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
@@ -187,5 +198,51 @@ impl Appender {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Journal;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_directory_is_discarded_unless_somebody_needs_it() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("run-1");
+        let mut journal = Journal::create(&dir).unwrap();
+        assert!(!discard(&dir).unwrap(), "there is a journal");
+        assert!(journal.finish().unwrap());
+
+        // As held by one who is about to begin a journal.
+        let beginning = exclude_restorers(&dir).unwrap();
+        assert!(matches!(discard(&dir), Err(JournalError::Busy(_))));
+        assert!(dir.exists());
+
+        drop(beginning);
+        assert!(discard(&dir).unwrap());
+        assert!(!dir.exists() && discard(&dir).unwrap());
+    }
+
+    #[test]
+    fn a_lock_that_was_discarded_before_it_was_ours_is_no_lock() {
+        thread_local!(static DISCARD: RefCell<Option<PathBuf>> = const { RefCell::new(None) });
+        fn discard_then_lock(file: &File) -> Result<(), TryLockError> {
+            if let Some(dir) = DISCARD.take() {
+                fs::remove_dir_all(dir).unwrap();
+            }
+            file.try_lock()
+        }
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("daemon");
+        prepare(&dir).unwrap();
+        DISCARD.set(Some(dir.clone()));
+
+        let held = lock(&dir, "restore.lock", discard_then_lock).unwrap();
+
+        assert!(held.is_some());
+        assert!(matches!(exclude_restorers(&dir), Err(JournalError::Busy(_))));
     }
 }
