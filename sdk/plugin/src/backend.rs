@@ -63,7 +63,7 @@ pub trait Backend: Send + 'static {
     }
 
     /// Writes one operation and returns the value read back. The permit is the proof that the
-    /// host has it in its journal; there is no other way to get one.
+    /// host has it in its journal: write here and nowhere else, or nobody can turn it back.
     ///
     /// # Errors
     /// The write did not happen, or not completely; the code tells why.
@@ -95,7 +95,9 @@ pub trait Backend: Send + 'static {
 ///
 /// Made by the host from a journal record, and by this crate on the plugin's side of the
 /// boundary. It is a rail against the mistake of writing what nobody could turn back, not a
-/// sandbox: a library can always call the system itself. A backend cannot make one:
+/// sandbox: a library can always call the system itself, or [`undo::knob`](crate::undo::knob), or
+/// keep a journal of its own, which nobody restores from. What it cannot do is to make one out of
+/// an operation:
 ///
 /// ```compile_fail
 /// # fn forge(operation: &outrigger_sdk::Operation) {

@@ -2,7 +2,8 @@
 //!
 //! Implement [`Backend`], call [`export_backend!`], build a `cdylib`. The macro exports the
 //! manifest and the root module, catches panics before they reach the host, and turns the host's
-//! journal tokens into [`Permit`]s, without which nothing can be written.
+//! journal tokens into [`Permit`]s: what the host asks to be written is in its journal. [`undo`] is
+//! re-exported for reading knobs, and for writing them in [`Backend::commit`].
 //!
 //! A whole backend, which tells the load of the machine as its pressure:
 //!
