@@ -7,6 +7,7 @@
 use libloading::Library;
 use outrigger_abi::manifest::{self, ABI_MAJOR, ABI_MINOR, MAGIC, Manifest};
 use std::ffi::{CStr, c_char};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 /// What a plugin says of itself.
@@ -27,15 +28,15 @@ pub struct Facts {
 /// # Errors
 /// One sentence, without the path.
 pub fn open(path: &Path) -> Result<Facts, String> {
-    let library = open_library(path).map_err(|error| loader_sentence(path, &error))?;
+    // Libraries are never unloaded, refused ones neither: their constructors have run, and
+    // threads, thread-locals and vtables of theirs may live on.
+    let library =
+        ManuallyDrop::new(open_library(path).map_err(|error| loader_sentence(path, &error))?);
     // SAFETY: the symbol is only used as an address here.
     let symbol = unsafe { library.get::<*const Manifest>(manifest::SYMBOL) }.map_err(|_| {
         format!("it is a library but no plugin: it exports no {}", manifest::SYMBOL)
     })?;
-    let address: *const Manifest = *symbol;
-    // Libraries are never unloaded: threads, thread-locals and vtables of theirs may live on.
-    std::mem::forget(library);
-    read(address)
+    read(*symbol)
 }
 
 #[cfg(unix)]
@@ -150,6 +151,24 @@ fn text(address: *const c_char, what: &str) -> Result<String, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_library_that_is_refused_is_not_unloaded() {
+        // A copy, so that nothing else has loaded it; any library that needs no others will do.
+        let maps = || std::fs::read_to_string("/proc/self/maps").unwrap();
+        let library = maps().lines().find_map(|line| {
+            let (_, path) = line.split_once('/')?;
+            let found = ["/libgcc_s.so", "/libm.so"].iter().any(|name| path.contains(name));
+            found.then(|| format!("/{path}"))
+        });
+        let library = library.expect("unwinding needs one of them");
+        let place = tempfile::tempdir().unwrap();
+        let copy = place.path().join("liboutrigger_refused.so");
+        std::fs::copy(library, &copy).unwrap();
+        assert!(open(&copy).unwrap_err().contains("no plugin"));
+        assert!(maps().contains("liboutrigger_refused.so"), "it was unloaded");
+    }
 
     #[test]
     fn a_good_manifest_is_read() {

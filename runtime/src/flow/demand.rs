@@ -22,7 +22,8 @@ impl Demand {
     pub fn set_focus(&self, tasks: Vec<TaskId>) {
         self.focus.store(Arc::new(tasks));
     }
-    /// Contexts to be read: those of the protected, and those we made.
+    /// Contexts to be read: those in which the protected sit, and those of others that we turn.
+    /// Not those that we made for best-effort processes: nothing is decided by their readings.
     pub fn set_contexts(&self, contexts: Vec<ContextId>) {
         self.contexts.store(Arc::new(contexts));
     }
