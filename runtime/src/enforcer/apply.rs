@@ -171,9 +171,12 @@ impl Work<'_> {
             (Ok(value), _) => {
                 if kind == Kind::Context {
                     let inside = format!("{}/", locator.trim_end_matches('/'));
-                    self.book.distrust(|other| {
+                    let inside = |other: &OperationKey| {
                         other.kind == Kind::File && other.locator.starts_with(&inside)
-                    });
+                    };
+                    self.book.distrust(inside);
+                    // Decisions about the context that was there before went with it.
+                    self.book.forget_foreign(inside);
                 }
                 if knob == Capability::CPU_IDLE {
                     self.idle_turned();

@@ -34,6 +34,28 @@ fn what_somebody_else_changed_is_left_alone_from_then_on() {
 }
 
 #[test]
+fn a_context_made_anew_is_governed_whatever_was_decided_about_the_one_before() {
+    let host = Host::new();
+    host.spawn(1, "/svc", 1);
+    host.spawn(11, "/", 2);
+    let mut bench = Bench::new(&host, &[1], &[11]);
+    bench.sweep();
+    host.world().files.insert(format!("{CONTEXT}/weight"), "500".to_owned());
+    assert_eq!(kinds(&bench.sweeps(21)), [ActionKind::Foreign]);
+    assert_eq!(host.weight(CONTEXT).unwrap(), "500");
+    host.world().processes.remove(&11);
+    bench.tier = 0;
+    bench.sweeps(2);
+    assert!(host.weight(CONTEXT).is_none());
+    bench.tier = 3;
+    host.spawn(12, "/", 2);
+    bench.hogs = vec![12];
+    bench.sweep();
+    assert_eq!(host.path_of(12), CONTEXT);
+    assert_eq!(host.weight(CONTEXT).unwrap(), "1");
+}
+
+#[test]
 fn drift_by_others_is_seen_at_the_next_reconciliation() {
     let (host, mut bench) = adopted();
     bench.sweeps(25);
