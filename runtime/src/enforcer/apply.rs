@@ -133,7 +133,7 @@ impl Work<'_> {
         &mut self,
         backend: &Backend,
         knob: Capability,
-        operation: Operation,
+        mut operation: Operation,
         answer: &mut Answer,
     ) {
         let key = OperationKey::of(&operation);
@@ -154,6 +154,14 @@ impl Work<'_> {
             outcome.after = ours.to_owned();
             self.leave_alone(key, outcome, &Error::new(ErrorCode::FOREIGN, "compare", change));
             return;
+        }
+        // Somebody, or the program itself, may have been more modest than the tier asks for.
+        if let Some(floor) = self.floor(knob, &key, &operation) {
+            if floor == operation.before {
+                return;
+            }
+            operation.after.clone_from(&floor);
+            outcome.after = floor;
         }
         if self.mode.dry_run {
             self.news.push((Sort::Turned, outcome));
@@ -201,6 +209,19 @@ impl Work<'_> {
             }
             (Err(error), _) => answer.failure = Some(error),
         }
+    }
+
+    /// The nice value that was there before anything was changed, if `operation` would go below
+    /// it: being held back makes nobody stronger.
+    fn floor(&self, knob: Capability, key: &OperationKey, operation: &Operation) -> Option<String> {
+        if !matches!(key.kind, Kind::Nice | Kind::Autogroup) {
+            return None;
+        }
+        let in_force = self.book.in_force(&self.key_of(knob, key));
+        let written = in_force.and_then(|in_force| in_force.origin(key));
+        let origin = written.unwrap_or(&operation.before);
+        let number = |text: &str| text.parse::<i32>().ok();
+        (number(&operation.after)? < number(origin)?).then(|| origin.to_owned())
     }
 
     /// Somebody else decided: an event says so, and the knob is theirs from now on.

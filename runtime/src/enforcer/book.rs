@@ -7,7 +7,7 @@ use super::hands::OperationKey;
 use super::subject::{KnobKey, Subject};
 use crate::flow::activity::KnobOutcome;
 use crate::flow::message::Name;
-use outrigger_sdk::{Capability, Setting};
+use outrigger_sdk::{Capability, Kind, Setting, TaskId, TaskIdExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sweeps before the first retry of a refused knob; doubled at every further refusal.
@@ -61,6 +61,22 @@ pub struct Doubt {
     pub outcome: KnobOutcome,
 }
 
+/// The knob of the operating system on the autogroup of a process.
+fn autogroup_of(task: TaskId) -> OperationKey {
+    OperationKey { kind: Kind::Autogroup, task: Some(task.to_task()), locator: String::new() }
+}
+
+// === impl InForce ===
+
+impl InForce {
+    /// The first value found. An autogroup is one knob, whoever stands for its session.
+    pub fn origin(&self, operation: &OperationKey) -> Option<&str> {
+        let shared =
+            || self.operations.values().next().filter(|_| operation.kind == Kind::Autogroup);
+        self.operations.get(operation).or_else(shared).map(|outcome| outcome.before.as_str())
+    }
+}
+
 // === impl Book ===
 
 impl Book {
@@ -101,8 +117,8 @@ impl Book {
         entry.workload = workload.clone();
         entry.setting = setting;
         for (operation, mut outcome) in writes {
-            if let Some(first) = entry.operations.get(&operation) {
-                outcome.before.clone_from(&first.before);
+            if let Some(origin) = entry.origin(&operation) {
+                outcome.before = origin.to_owned();
             }
             entry.operations.insert(operation, outcome);
         }
@@ -132,6 +148,23 @@ impl Book {
     pub fn release(&mut self, key: &KnobKey) {
         self.in_force.remove(key);
         self.refused.remove(key);
+        if let (Capability::AUTOGROUP, Subject::Task(task)) = (key.knob, &key.subject) {
+            self.ours.remove(&autogroup_of(*task));
+        }
+    }
+
+    /// Another process of the same session stands for its autogroup from now on.
+    pub fn hand_over(&mut self, from: TaskId, to: TaskId) {
+        let key = |task| Subject::Task(task).knob(Capability::AUTOGROUP);
+        if let Some(in_force) = self.in_force.remove(&key(from)) {
+            self.in_force.entry(key(to)).or_insert(in_force);
+        }
+        if let Some(ours) = self.ours.remove(&autogroup_of(from)) {
+            self.ours.entry(autogroup_of(to)).or_insert(ours);
+        }
+        if let Some(foreign) = self.foreign.remove(&autogroup_of(from)) {
+            self.foreign.entry(autogroup_of(to)).or_insert(foreign);
+        }
     }
 
     /// One write of a knob is taken back.

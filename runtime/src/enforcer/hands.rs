@@ -6,6 +6,7 @@
 
 use outrigger_sdk::{
     Capability, ContextNode, Desired, Error, Kind, Level, Operation, PreparedOperation, Task,
+    TaskId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,6 +114,10 @@ pub trait Hands: Send + 'static {
 
     /// Processes by session.
     fn sessions(&mut self) -> BTreeMap<u32, Vec<u32>>;
+
+    /// What a process weighs among tasks, [`super::load::NICE_0`] being everybody's. Of its first
+    /// thread only; one that is gone weighs nothing, one that cannot be looked at as everybody.
+    fn load(&mut self, task: TaskId) -> u32;
 
     /// Whether a process is gone, or was born after the sweep that began at `at_ns` of the
     /// monotonic clock, so that nobody could have told what it is.

@@ -1,13 +1,13 @@
 //! The real hands: plugins on their lanes, every write in the journal first.
 
 use super::hands::{Backend, Cause, Committed, Fate, Hands, Returned, Undone};
-use super::mutation;
+use super::{load, mutation};
 use crate::backend::{CallError, Plugin, Registry};
 use crate::clock;
 use outrigger_sdk::undo::{self, Journal, JournalError, Journalled, Why, knob};
 use outrigger_sdk::{
-    Capability, ContextNode, Desired, Error, ErrorCode, Level, Operation, PreparedOperation,
-    SurveyRequest,
+    Capability, ContextNode, Desired, Error, ErrorCode, Kind, Level, Operation, PreparedOperation,
+    SurveyRequest, TaskId, TaskIdExt as _,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -168,6 +168,17 @@ impl Hands for Machine {
             }
         }
         sessions
+    }
+
+    fn load(&mut self, task: TaskId) -> u32 {
+        let read = |kind| knob::read(kind, Some(task.to_task()), "");
+        match (read(Kind::SchedPolicy), read(Kind::Nice)) {
+            (_, Err(error)) if error.is_gone() => 0,
+            (Ok(policy), _) if policy.starts_with("idle") => load::IDLE,
+            (_, nice) => {
+                nice.ok().and_then(|nice| nice.parse().ok()).map_or(load::NICE_0, load::of_nice)
+            }
+        }
     }
 
     fn passing(&mut self, pid: u32, at_ns: u64) -> bool {

@@ -20,6 +20,7 @@ pub mod book;
 pub mod effect;
 pub mod hands;
 pub mod lever;
+pub mod load;
 #[cfg(target_os = "linux")]
 pub mod machine;
 pub(crate) mod mutation;

@@ -50,6 +50,8 @@ pub struct World {
     pub contexts: BTreeSet<String>,
     pub managed: BTreeSet<String>,
     pub processes: BTreeMap<u32, Process>,
+    /// Sessions of all who ever lived.
+    sessions: BTreeMap<u32, u32>,
     pub newborn: BTreeSet<u32>,
     /// Backend and knob that are refused, with the code.
     pub refusals: BTreeMap<(String, Capability), ErrorCode>,
@@ -91,6 +93,7 @@ impl Host {
             world.contexts.insert(step.to_owned());
         }
         let path = path.to_owned();
+        world.sessions.insert(pid, session);
         world.processes.insert(pid, Process { path, session, nice: 0, class: 0, autogroup: 0 });
     }
 
@@ -143,14 +146,34 @@ impl World {
             Kind::Membership => process()?.path.clone(),
             Kind::Nice => process()?.nice.to_string(),
             Kind::SchedPolicy => process()?.class.to_string(),
-            Kind::Autogroup => process()?.autogroup.to_string(),
+            Kind::Autogroup => {
+                let session = self.sessions.get(&pid?)?;
+                let member = self.processes.values().find(|process| process.session == *session);
+                member?.autogroup.to_string()
+            }
             other => unreachable!("the model does not know {other:?}"),
         })
+    }
+
+    /// Whether two operations turn the same knob.
+    fn is_same(&self, one: &Operation, other: &Operation) -> bool {
+        let session = |operation: &Operation| self.sessions.get(&operation.task?.pid).copied();
+        OperationKey::of(one) == OperationKey::of(other)
+            || (one.kind, other.kind) == (Kind::Autogroup, Kind::Autogroup)
+                && session(one) == session(other)
     }
 
     fn write(&mut self, operation: &Operation, value: &str) -> Result<String, Error> {
         let gone = || Error::new(ErrorCode::GONE, "write", "gone");
         let number = || value.parse::<i64>().unwrap_or(0);
+        if let (Kind::Autogroup, Some(task)) = (operation.kind, operation.task) {
+            let session = self.sessions.get(&task.pid).copied();
+            let mut found = false;
+            for process in self.processes.values_mut().filter(|p| Some(p.session) == session) {
+                (process.autogroup, found) = (number(), true);
+            }
+            return if found { Ok(value.to_owned()) } else { Err(gone()) };
+        }
         if let Some(task) = operation.task {
             let process = self.processes.get_mut(&task.pid).ok_or_else(gone)?;
             match operation.kind {
@@ -160,7 +183,6 @@ impl World {
                 Kind::Membership => return Err(gone()),
                 Kind::Nice => process.nice = number(),
                 Kind::SchedPolicy => process.class = number(),
-                Kind::Autogroup => process.autogroup = number(),
                 other => unreachable!("the model does not know {other:?}"),
             }
         } else if operation.kind == Kind::Context {
@@ -303,9 +325,8 @@ impl Hands for Host {
         let mut world = self.world();
         world.token += 1;
         let token = world.token;
-        let key = OperationKey::of(&operation);
         world.writes.push(operation.clone());
-        let known = world.journal.iter().position(|(_, other, _)| OperationKey::of(other) == key);
+        let known = world.journal.iter().position(|(_, other, _)| world.is_same(other, &operation));
         let at = known.unwrap_or_else(|| {
             world.journal.push((token, operation.clone(), None));
             world.journal.len() - 1
@@ -356,6 +377,14 @@ impl Hands for Host {
             sessions.entry(process.session).or_default().push(*pid);
         }
         sessions
+    }
+
+    fn load(&mut self, task: TaskId) -> u32 {
+        match self.world().processes.get(&task.pid) {
+            None => 0,
+            Some(process) if process.class == 2 => super::load::IDLE,
+            Some(process) => super::load::of_nice(process.nice),
+        }
     }
 
     fn passing(&mut self, pid: u32, _: u64) -> bool {

@@ -2,9 +2,10 @@
 //!
 //! A subject that several workloads pull at gets the strictest share (shares cost nothing while
 //! nobody else wants the CPU) and the sum of their caps, or no cap if one of them has none.
-//! Weights are never raised on the antagonist's side: somebody may have given it less.
+//! Nothing is ever raised on the antagonist's side: somebody may have given it less.
 
 use super::lever::{Lever, Pull};
+use super::load;
 use super::subject::Subject;
 use super::tree::DEFAULT_WEIGHT;
 use crate::flow::message::{Entitlement, Name};
@@ -127,13 +128,15 @@ impl Want {
 }
 
 /// Adds what one workload is entitled to at its levers. `origin` is the weight a context had
-/// before we turned it.
+/// before we turned it, `load` what a member weighs among tasks ([`load::NICE_0`] is everybody's).
 pub fn add(
     wants: &mut Wants,
     entitlement: &Entitlement,
     pulls: &[Pull],
     origin: impl Fn(&ContextId) -> u32,
+    mut load: impl FnMut(TaskId) -> u32,
 ) {
+    let mut placed = None;
     let caps: BTreeSet<&ContextId> = pulls.iter().filter_map(|pull| pull.cap.as_ref()).collect();
     // The cap is the workload's; where it sits in several places each gets an equal part.
     let part = entitlement.cap.map(|cap| cap / u32::try_from(caps.len().max(1)).unwrap_or(1));
@@ -143,7 +146,10 @@ pub fn add(
                 let want = entry(wants, Subject::Context(ContextId::ours(name)), entitlement);
                 want.exists = true;
                 want.members.extend(pull.members.iter().copied());
-                want.share(entitlement, entitlement.weight);
+                let (weight, idle) =
+                    *placed.get_or_insert_with(|| placed_weight(entitlement, pulls, &mut load));
+                want.share(entitlement, weight);
+                want.idle |= idle;
             }
             Lever::Adopt { context } => {
                 let weight = entitlement.weight.min(origin(context));
@@ -166,10 +172,8 @@ pub fn add(
                 }
             }
             Lever::Sessions { .. } if entitlement.priority >= 3 => {
-                // One process stands for its session; the eldest is the likeliest to last.
-                if let Some(eldest) = pull.members.iter().min_by_key(|task| (task.start, task.pid))
-                {
-                    let want = entry(wants, Subject::Task(*eldest), entitlement);
+                if let Some(holder) = holder(&pull.members) {
+                    let want = entry(wants, Subject::Task(holder), entitlement);
                     want.autogroup = Some(if entitlement.priority >= 4 { 19 } else { 10 });
                 }
             }
@@ -182,6 +186,37 @@ pub fn add(
             want.caps.insert(entitlement.workload.clone(), part);
         }
     }
+}
+
+/// The one process that stands for its session: the eldest is the likeliest to last.
+pub fn holder(members: &[TaskId]) -> Option<TaskId> {
+    members.iter().copied().min_by_key(|task| (task.start, task.pid))
+}
+
+/// The weight of our own context and whether it is to be idle: what the workload is entitled to,
+/// and never more than its members weighed by themselves, since somebody may have given them
+/// less (`nice`, `chrt --idle`).
+fn placed_weight(
+    entitlement: &Entitlement,
+    pulls: &[Pull],
+    load: &mut impl FnMut(TaskId) -> u32,
+) -> (u32, bool) {
+    let enough = entitlement.weight.saturating_mul(load::NICE_0) / DEFAULT_WEIGHT;
+    let placed = pulls
+        .iter()
+        .filter(|pull| matches!(pull.lever, Lever::Own { .. } | Lever::Place { .. }))
+        .flat_map(|pull| pull.members.iter());
+    let mut sum: u32 = 0;
+    // Ordinary members are enough at once.
+    for member in placed {
+        sum = sum.saturating_add(load(*member));
+        if sum >= enough {
+            return (entitlement.weight, false);
+        }
+    }
+    // The least weight is still more than the idle class has.
+    let idle = (1..load::NICE_0 / DEFAULT_WEIGHT).contains(&sum);
+    ((sum.saturating_mul(DEFAULT_WEIGHT) / load::NICE_0).max(1), idle)
 }
 
 fn entry<'a>(wants: &'a mut Wants, subject: Subject, entitlement: &Entitlement) -> &'a mut Want {

@@ -8,7 +8,7 @@ use super::apply::{Mode, Sort, apply};
 use super::book::Book;
 use super::effect::Ledger;
 use super::hands::{Fate, Hands, OperationKey, Undone};
-use super::lever::Pull;
+use super::lever::{Lever, Pull};
 use super::mutation;
 use super::outlook::{Outlook, SURVEY_LIMIT};
 use super::plan::{Step, plan};
@@ -58,6 +58,8 @@ pub struct Worker {
     ledger: Ledger,
     teller: Teller,
     outlook: Outlook,
+    /// Who stands for each session whose autogroup is turned, by workload.
+    holders: BTreeMap<(Name, u32), TaskId>,
     /// What `run` launched, by workload.
     launched: BTreeMap<Name, Vec<TaskId>>,
     /// What was done between two sweeps, to be told with the next.
@@ -71,6 +73,15 @@ type News = BTreeMap<(Name, Sort), Vec<KnobOutcome>>;
 /// How the names of the contexts of one instance begin.
 fn prefix(instance: &str) -> String {
     format!("outrigger-{instance}-")
+}
+
+/// Sessions whose autogroup is turned for a workload, and who stands for each.
+fn held_sessions(workload: &Name, pulls: &[Pull]) -> impl Iterator<Item = ((Name, u32), TaskId)> {
+    let held = pulls.iter().filter_map(|pull| match pull.lever {
+        Lever::Sessions { session } => Some((session, want::holder(&pull.members)?)),
+        _ => None,
+    });
+    held.map(|(session, holder)| ((workload.clone(), session), holder))
 }
 
 /// Whether anybody still asks for the knob.
@@ -91,6 +102,7 @@ impl Worker {
             ledger: Ledger::default(),
             teller: Teller::default(),
             outlook: Outlook::new(&prefix(&settings.instance)),
+            holders: BTreeMap::new(),
             launched: BTreeMap::new(),
             news: News::new(),
             last_full: 0,
@@ -215,6 +227,7 @@ impl Worker {
             .undo(&mut |operation| !book.operation_in_doubt(&OperationKey::of(operation)));
         self.book = Book::default();
         self.launched.clear();
+        self.holders.clear();
         self.outlook.look_again();
         undone
     }
@@ -241,11 +254,22 @@ impl Worker {
             let context = ContextId::ours(&self.context_name(workload));
             wants.insert(Subject::Context(context), self.launched_want(workload, tasks));
         }
+        let mut holders = BTreeMap::new();
         for entitlement in decisions.entitlements.iter().filter(|e| e.tier > 0) {
             let Some(pulls) = self.outlook.pulls().get(&entitlement.workload) else { continue };
             let pulls = self.with_newcomers(entitlement, pulls);
-            want::add(&mut wants, entitlement, &pulls, |context| self.outlook.origin(context));
+            holders.extend(held_sessions(&entitlement.workload, &pulls));
+            let (outlook, hands) = (&self.outlook, &mut self.hands);
+            let origin = |context: &ContextId| outlook.origin(context);
+            want::add(&mut wants, entitlement, &pulls, origin, |task| hands.load(task));
         }
+        // A session outlives whoever stood for it, and so does what is in force on it.
+        for (session, holder) in &holders {
+            if let Some(before) = self.holders.get(session).filter(|before| *before != holder) {
+                self.book.hand_over(*before, *holder);
+            }
+        }
+        self.holders = holders;
         wants
     }
 

@@ -6,7 +6,9 @@ use super::*;
 use crate::flow::edge::Edge;
 use crate::flow::stage::Pulse;
 use actix::Actor;
-use outrigger_sdk::{Capability, ContextNode, Desired, Error, Level, Operation, PreparedOperation};
+use outrigger_sdk::{
+    Capability, ContextNode, Desired, Error, Level, Operation, PreparedOperation, TaskId,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +60,9 @@ impl Hands for Staged {
     }
     fn sessions(&mut self) -> BTreeMap<u32, Vec<u32>> {
         self.host.sessions()
+    }
+    fn load(&mut self, task: TaskId) -> u32 {
+        self.host.load(task)
     }
     fn passing(&mut self, pid: u32, at_ns: u64) -> bool {
         self.host.passing(pid, at_ns)

@@ -133,6 +133,69 @@ fn the_same_context_leaves_per_process_knobs() {
 }
 
 #[test]
+fn who_was_nice_already_is_not_made_stronger() {
+    let (host, mut bench) = arranged("/pod", |_| ("/pod", 2));
+    host.world().processes.get_mut(&11).unwrap().nice = 19;
+    host.world().processes.get_mut(&12).unwrap().nice = 5;
+    bench.tier = 1;
+    bench.sweeps(22);
+    let nice = |pid: u32| host.world().processes[&pid].nice;
+    assert_eq!([nice(11), nice(12), nice(13)], [19, 10, 10]);
+    bench.tier = 0;
+    bench.sweep();
+    assert_eq!([nice(11), nice(12), nice(13)], [19, 5, 0]);
+}
+
+#[test]
+fn a_tier_up_goes_back_to_what_was_there_at_most() {
+    let (host, mut bench) = arranged("/pod", |_| ("/pod", 2));
+    host.world().unable.insert(outrigger_sdk::Capability::SCHED_CLASS);
+    host.world().processes.get_mut(&11).unwrap().nice = 15;
+    let nice = |pid: u32| host.world().processes[&pid].nice;
+    bench.sweep();
+    assert_eq!([nice(11), nice(12)], [19, 19]);
+    bench.tier = 1;
+    bench.sweeps(22);
+    assert_eq!([nice(11), nice(12)], [15, 10]);
+}
+
+#[test]
+fn an_autogroup_that_was_nice_already_is_not_made_stronger() {
+    let (host, mut bench) = arranged("/", |_| ("/", 5));
+    host.world().no_tree = true;
+    for pid in HOGS {
+        host.world().processes.get_mut(&pid).unwrap().autogroup = 15;
+    }
+    bench.tier = 1;
+    bench.sweeps(22);
+    assert_eq!(host.world().processes[&11].autogroup, 15);
+}
+
+#[test]
+fn a_context_weighs_no_more_than_its_members_did() {
+    let (host, mut bench) = arranged("/", |_| ("/", 5));
+    let renice = |nice, class| {
+        for pid in HOGS {
+            let mut world = host.world();
+            let process = world.processes.get_mut(&pid).unwrap();
+            (process.nice, process.class) = (nice, class);
+        }
+    };
+    // Eight at nice 19 weigh 120 of 1024, and tier 1 would give them half.
+    renice(19, 0);
+    bench.tier = 1;
+    bench.sweep();
+    assert_eq!(host.weight(CONTEXT).unwrap(), "11");
+    renice(5, 0);
+    bench.sweep();
+    assert_eq!(host.weight(CONTEXT).unwrap(), "50", "2680 of 1024 are more than enough");
+    bench.hogs.truncate(2);
+    renice(0, 2);
+    bench.sweep();
+    assert_eq!(host.file("/outrigger-t-batch/idle"), "1", "two of the idle class weigh 6");
+}
+
+#[test]
 fn without_contexts_sessions_decide_between_class_and_autogroup() {
     let (host, mut bench) = arranged("/", |pid| ("/", if pid < 15 { 1 } else { pid }));
     host.world().no_tree = true;
@@ -141,6 +204,29 @@ fn without_contexts_sessions_decide_between_class_and_autogroup() {
     let knobs = |pid: u32| (world.processes[&pid].class, world.processes[&pid].autogroup);
     assert_eq!(knobs(11), (2, 0), "same session as the service");
     assert_eq!(knobs(15), (0, 19), "a session of its own");
+}
+
+#[test]
+fn an_autogroup_stays_held_when_whoever_stood_for_it_ends() {
+    let (host, mut bench) = arranged("/", |_| ("/", 5));
+    host.world().no_tree = true;
+    bench.sweep();
+    for eldest in [11, 12] {
+        host.world().processes.remove(&eldest);
+        for _ in 0..25 {
+            bench.sweep();
+            assert_eq!(host.world().processes[&13].autogroup, 19, "after {eldest} ended");
+        }
+    }
+    bench.tier = 1;
+    bench.sweep();
+    assert_eq!(host.world().processes[&13].autogroup, 10);
+    bench.tier = 0;
+    bench.sweep();
+    assert_eq!(host.world().processes[&13].autogroup, 0);
+    bench.tier = 3;
+    bench.sweep();
+    assert_eq!(host.world().processes[&13].autogroup, 19, "ours of before is not somebody's");
 }
 
 #[test]
