@@ -219,7 +219,7 @@ fn a_cgroup_that_has_vanished_is_replaced_by_the_nearest_above_it() {
 }
 
 #[test]
-fn strangers_in_our_context_are_let_out_and_their_cgroups_keep_it() {
+fn strangers_in_our_context_are_let_out_and_their_cgroups_within_it_go_with_it() {
     needs_cgroup_v1!();
     let group = Cgroup::name(CPU);
     let stranger = Process::asleep();
@@ -227,15 +227,15 @@ fn strangers_in_our_context_are_let_out_and_their_cgroups_keep_it() {
     change(&mut journal, Kind::Context, None, &group.text(), "present");
     change(&mut journal, Kind::File, None, &group.file("cpu.shares"), "2");
     group.write("cgroup.procs", &stranger.pid().to_string());
-    let theirs = group.path.join("theirs");
-    std::fs::create_dir(&theirs).unwrap();
+    let theirs = group.path.join("theirs/innermost");
+    std::fs::create_dir_all(&theirs).unwrap();
+    let (home, member) = (Cgroup::create(CPU), Process::asleep());
+    home.write("cgroup.procs", &member.pid().to_string());
+    change(&mut journal, Kind::Membership, Some(member.task()), CPU, &group.inner());
+    std::fs::write(theirs.join("cgroup.procs"), member.pid().to_string()).unwrap();
     let report = journal.undo_all();
-    assert_eq!(outcomes(&report), ["failed", "restored"]);
-    assert!(!report.is_clean());
-    assert_eq!(group.read("cpu.shares"), "1024", "it stays, but weighs what it would");
+    assert_eq!(outcomes(&report), ["restored", "dropped", "foreign"], "{report:?}");
     assert_eq!(look::cpu_cgroup(stranger.pid(), stranger.pid()), "/");
-    assert_eq!(journal.outstanding().count(), 1);
-    std::fs::remove_dir(&theirs).unwrap();
-    assert_eq!(outcomes(&journal.undo_all()), ["restored"]);
+    assert_eq!(look::cpu_cgroup(member.pid(), member.pid()), home.inner());
     assert!(!group.path.exists());
 }

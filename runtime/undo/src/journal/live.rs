@@ -3,8 +3,9 @@
 use super::entry::key;
 use super::facts::{kin, weight_beside_idle};
 use super::file::{self, Appender};
+use super::retired::Retired;
 use super::{Book, Entry, JournalError, Journalled, Kin, Record, Why, reader};
-use crate::restore::{Kernel, Outcome, Report, give_back, inheritance, restore};
+use crate::restore::{Item, Kernel, Outcome, Report, give_back, inheritance, restore};
 use crate::{Kind, Operation, host, knob};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -33,6 +34,7 @@ pub struct Journal {
     world: Kernel,
     /// The weight's record that belongs to an unanswered one of `cpu.idle`.
     weights: HashMap<u64, u64>,
+    retired: Retired,
     /// Held until this process ends or drops the journal: restorers wait for it.
     _writers: File,
 }
@@ -114,6 +116,7 @@ impl Journal {
             book,
             world: Kernel::default(),
             weights: HashMap::new(),
+            retired: Retired::default(),
             _writers,
         })
     }
@@ -244,15 +247,37 @@ impl Journal {
     /// Puts some of it back, as for one workload, and forgets what is done.
     pub fn undo(&mut self, select: impl Fn(&Entry) -> bool) -> Report {
         let entries: Vec<&Entry> = self.book.entries().collect();
-        let mut report = give_back(&self.world, &entries, &select);
-        if let Err(error) = self.close(&report) {
+        let choice = self.retired.choose(&self.world, &entries, &select);
+        let mut report =
+            give_back(&self.world, &entries, &|entry| choice.now.contains(&entry.token));
+        let ended = entries.iter().filter(|entry| choice.ended.contains(&entry.token));
+        let ended: Vec<Item> = ended
+            .map(|entry| Item {
+                operation: entry.operation.clone(),
+                token: entry.token,
+                outcome: Outcome::Gone,
+            })
+            .collect();
+        if let Err(error) = self.close(&report).and_then(|()| self.retire(&choice.ended)) {
             // The next attempt finds it done.
             report.notes.push(error.to_string());
         }
+        report.items.extend(ended);
+        report.items.sort_by_key(|item| item.token);
         report
     }
 
+    fn retire(&mut self, ended: &[u64]) -> Result<(), JournalError> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<&Entry> = self.book.entries().collect();
+        let needless = self.retired.retire(&self.world, &entries, ended);
+        needless.into_iter().try_for_each(|token| self.append(Record::Closed { token }))
+    }
+
     fn close(&mut self, report: &Report) -> Result<(), JournalError> {
+        self.retired.forget(&report.items);
         for item in &report.items {
             if matches!(item.outcome, Outcome::Failed { .. }) {
                 continue;

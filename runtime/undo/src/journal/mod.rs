@@ -18,6 +18,8 @@ pub(crate) mod file;
 mod live;
 #[cfg(target_os = "linux")]
 pub(crate) mod reader;
+#[cfg(target_os = "linux")]
+mod retired;
 
 #[cfg(target_os = "linux")]
 pub(crate) use book::Book;

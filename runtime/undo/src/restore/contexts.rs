@@ -44,21 +44,12 @@ impl<'w> Engine<'w> {
         let started = self.world.now_ms();
         let mut last = String::new();
         for _ in 0..SWEEPS {
-            let progress = self.evacuate(locator, &place, &mut last);
+            let progress = self.clear(locator, &place, &mut last);
             match self.world.write(Kind::Context, None, locator, ABSENT) {
                 Ok(_) => return Outcome::Restored,
                 Err(error) if error.is_gone() => return Outcome::Restored,
                 Err(error) if error.code() == KnobErrorCode::Os => last = error.to_string(),
                 Err(error) => return failed(&error),
-            }
-            let children = self.world.children(locator);
-            if !children.is_empty() && !progress {
-                return Outcome::Failed {
-                    error: format!(
-                        "somebody made cgroups within it: {}; remove those first",
-                        children.join(", ")
-                    ),
-                };
             }
             if self.world.now_ms().saturating_sub(started) > PATIENCE_MS {
                 break;
@@ -70,7 +61,24 @@ impl<'w> Engine<'w> {
         Outcome::Failed { error: format!("it does not come empty: {last}") }
     }
 
-    /// One sweep: everything inside goes where it or its ancestor came from, else one up.
+    /// One sweep through a context and those somebody made within it, which go with it, the
+    /// innermost first. `place` is the outermost, which is ours. Answers whether anything could
+    /// be moved or removed.
+    fn clear(&mut self, context: &str, place: &Place, last: &mut String) -> bool {
+        let mut progress = false;
+        for name in self.world.children(context) {
+            let child = format!("{context}/{name}");
+            progress |= self.clear(&child, place, last);
+            match self.world.write(Kind::Context, None, &child, ABSENT) {
+                Ok(_) => progress = true,
+                Err(error) if error.is_gone() => {}
+                Err(error) => *last = error.to_string(),
+            }
+        }
+        self.evacuate(context, place, last) || progress
+    }
+
+    /// One sweep through one context: everything inside goes where it or its ancestor came from, else one up.
     /// Answers whether anything could be moved.
     fn evacuate(&mut self, context: &str, place: &Place, last: &mut String) -> bool {
         let members = match self.world.members(context) {
