@@ -196,7 +196,14 @@ impl Scene {
         let status = sidecar.wait(PATIENCE);
         assert!(status.success(), "the sidecar ended with {status}");
         let mut differences = before.differences(&look());
-        differences.retain(|difference| is_ours(difference, sidecar.pid()));
+        // Those that come later were put there by us; they were not there before.
+        let placed = self.hogs_group.as_ref().map(Group::name);
+        let late = placed.filter(|_| self.arrangement.hogs_come_later);
+        differences.retain(|difference| {
+            let by_us = difference.property == "cgroup: cpu"
+                && late.as_ref().is_some_and(|place| difference.after == *place);
+            is_ours(difference, sidecar.pid()) && !by_us
+        });
         let levers = explanation["levers"].as_array().into_iter().flatten();
         let levers = levers.filter_map(Value::as_str).map(str::to_owned).collect();
         Governed { usage, levers, differences }
@@ -346,6 +353,21 @@ fn hogs_in_a_sibling_group() {
 #[test]
 fn hogs_in_a_cousin_group() {
     check(COUSIN);
+}
+
+/// Which lever, and that it is let go; how well it protects is the same as for those before.
+#[test]
+fn hogs_that_come_to_a_cousin_group_after_the_sidecar_are_reached_through_its_ancestor() {
+    if !possible() {
+        return;
+    }
+    let mut scene = Arrangement { hogs_come_later: true, ..COUSIN }.set_up();
+
+    let governed = scene.governed(None);
+
+    let levers = governed.levers;
+    assert!(levers.iter().any(|lever| lever.contains("common ancestor")), "{levers:?}");
+    assert_eq!(governed.differences, [], "not everything was put back");
 }
 
 #[test]
