@@ -299,17 +299,22 @@ fn a_thousand_workloads_pass_in_one_tick() {
     for n in 0..1000 {
         machine.born(info(n + 100, 1, &format!("task{n}")));
     }
-    for tick in 0..4 {
+    for tick in 0..5 {
         for n in 0..1000 {
             let reading = machine.uses(n + 100, 2);
-            reading.present = Fields::CPU.with(Fields::DELAY);
+            // Who is protected is looked at closely only after it was found.
+            if tick > 0 {
+                reading.present = reading.present.with(Fields::DELAY);
+            }
             reading.starved = u32::from(tick > 1);
         }
         let decisions = machine.step();
-        // Nobody is held back before rates are known.
-        let held = if tick == 0 { 0 } else { 900 };
+        // Nobody is held back before it is known how the protected fare.
+        let held = if tick < 2 { 0 } else { 900 };
         assert_eq!((decisions.entitlements.len(), decisions.protected.len()), (held, 100));
         assert!(tick < 2 || decisions.protected.iter().all(|p| p.contended));
+        let explained = decisions.changes.iter().all(|change| change.contention.is_some());
+        assert!(explained, "{:?}", decisions.changes);
     }
     // Nobody can be named: each uses less than a culprit must.
     assert!(machine.ladder.state().workloads.iter().all(|w| w.tier == 3));

@@ -138,6 +138,13 @@ impl Outrigger {
         self.ask(["explain", &whom.to_string()])
     }
 
+    /// What `outrigger explain WHOM` prints for people.
+    pub fn explain_in_words(&self, whom: impl ToString) -> String {
+        let output = self.command_of(&["explain", &whom.to_string()]).output();
+        let output = output.expect("the program can be started");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Waits until the status is as wanted, and returns it.
     ///
     /// # Panics
@@ -228,13 +235,15 @@ impl Outrigger {
     }
 
     fn question<const N: usize>(&self, question: [&str; N]) -> Output {
-        Command::new(program())
-            .args(question)
-            .args(["--json", "--state-dir"])
-            .arg(self.state())
-            .stdin(Stdio::null())
-            .output()
-            .expect("the program can be started")
+        let output = self.command_of(&question).arg("--json").output();
+        output.expect("the program can be started")
+    }
+
+    /// The program, asking this sidecar.
+    fn command_of(&self, question: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(question).arg("--state-dir").arg(self.state()).stdin(Stdio::null());
+        command
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use outrigger_sdk::undo;
 use serde::Deserialize;
 use serde_json::json;
 use std::fs;
@@ -171,7 +172,8 @@ async fn status(State(hub): State<Arc<Hub>>) -> Response {
 }
 
 async fn explanation(State(hub): State<Arc<Hub>>, Segment(subject): Segment<String>) -> Response {
-    match explain(&hub.view(), &hub.activity(0), &Subject::parse(&subject)) {
+    let exists = |pid| undo::knob::start_time(pid, 0).is_some();
+    match explain(&hub.view(), &hub.activity(0), &Subject::parse(&subject), exists) {
         Some(explanation) => Json(explanation).into_response(),
         None => {
             let message = format!("no workload {subject:?} has a living process");

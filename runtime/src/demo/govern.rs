@@ -201,8 +201,12 @@ mod tests {
         hub.add_action(action(2, ActionKind::Weight));
         assert_eq!(told(), [2]);
         assert!(told().is_empty());
-        let effect =
-            Effect { victim: "app".into(), wait_before_ms_per_s: 9.0, wait_after_ms_per_s: 1.0 };
+        let effect = Effect {
+            victim: "app".into(),
+            wait_before_ms_per_s: 9.0,
+            wait_after_ms_per_s: 1.0,
+            contended: true,
+        };
         hub.add_action(Action { effect: Some(effect), ..action(1, ActionKind::Place) });
         assert_eq!(told(), [1]);
     }

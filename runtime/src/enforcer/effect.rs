@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 const SAMPLES: usize = 4;
 
 /// Sweeps after which a measurement is given up: the victim left, or no sweep was usable.
-const PATIENCE: u64 = 40;
+pub const PATIENCE: u64 = 40;
 
 /// Actions measured at a time; the oldest makes room.
 const OPEN: usize = 64;
@@ -48,26 +48,29 @@ struct Measure {
     action: Action,
     victim: Name,
     before: f64,
+    /// Whether the victim waited because of others before.
+    contended: bool,
     after: Vec<f64>,
-    /// Sweeps of `after` in which the victim still waited because of others.
-    contended: usize,
+    /// Sweeps of `after` in which it still did.
+    still: usize,
 }
 
 // === impl Ledger ===
 
 impl Ledger {
-    /// Starts to measure an action, if somebody waited when it was taken.
+    /// Starts to measure an action by whom it was for, or else by whoever waited most when it
+    /// was taken; not if nobody could tell.
     pub fn begin(&mut self, action: &Action, protected: &[Protected]) {
-        let named = action.change.as_ref().and_then(|change| change.contention.as_ref());
-        let (victim, before) = match named {
-            Some(contention) => (contention.victim.clone(), contention.wait_ms_per_s),
+        let (victim, before, contended) = match &action.contention {
+            Some(contention) => (contention.victim.clone(), contention.wait_ms_per_s, true),
             None => {
-                let contended = protected.iter().filter(|workload| workload.contended);
-                let worst = contended
-                    .filter_map(|workload| Some((workload, workload.wait_ms_per_s?)))
-                    .max_by(|one, other| one.1.total_cmp(&other.1));
+                let known = protected.iter().filter_map(|workload| {
+                    Some((&workload.workload, workload.wait_ms_per_s?, workload.contended))
+                });
+                let worst =
+                    known.max_by(|one, other| one.2.cmp(&other.2).then(one.1.total_cmp(&other.1)));
                 match worst {
-                    Some((workload, wait)) => (workload.workload.clone(), wait),
+                    Some((workload, wait, contended)) => (workload.clone(), wait, contended),
                     None => return,
                 }
             }
@@ -76,7 +79,7 @@ impl Ledger {
             self.open.pop_front();
         }
         let (action, after) = (action.clone(), Vec::new());
-        self.open.push_back(Measure { action, victim, before, after, contended: 0 });
+        self.open.push_back(Measure { action, victim, before, contended, after, still: 0 });
     }
 
     /// Takes in how the protected fare at the sweep `tick`; answers the actions whose effect is
@@ -87,7 +90,7 @@ impl Ledger {
             let seen = protected.iter().find(|workload| workload.workload == measure.victim);
             if let Some((workload, wait)) = seen.and_then(|w| Some((w, w.wait_ms_per_s?))) {
                 measure.after.push(wait);
-                measure.contended += usize::from(workload.contended);
+                measure.still += usize::from(workload.contended);
             }
             if measure.after.len() >= SAMPLES {
                 done.push(measure.judge());
@@ -109,9 +112,12 @@ impl Measure {
             victim: self.victim.clone(),
             wait_before_ms_per_s: self.before,
             wait_after_ms_per_s: after,
+            contended: self.contended,
         });
-        let still = self.contended * 2 > self.after.len();
-        Measured { action, helped: helped(self.before, after, still) }
+        let still = self.still * 2 > self.after.len();
+        // Who did not wait because of others before had nothing to gain.
+        let helped = helped(self.before, after, still).filter(|_| self.contended);
+        Measured { action, helped }
     }
 }
 
@@ -152,6 +158,7 @@ mod tests {
             tier: 2,
             rule: "workload.batch".to_owned(),
             change: None,
+            contention: None,
             lever: String::new(),
             knobs: Vec::new(),
             effect: None,
@@ -182,13 +189,45 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waited_nothing_to_measure() {
+    fn nobody_could_tell_nothing_to_measure() {
         let mut ledger = Ledger::default();
         ledger.begin(&action(1), &[]);
-        let mut calm = waits(Some(0.0));
+        ledger.begin(&action(1), &waits(None));
+        assert!(ledger.open.is_empty());
+    }
+
+    #[test]
+    fn an_action_that_came_in_time_is_measured_and_says_nothing_against_its_lever() {
+        let mut ledger = Ledger::default();
+        let mut calm = waits(Some(20.0));
         calm[0].contended = false;
         ledger.begin(&action(1), &calm);
-        assert!(ledger.open.is_empty());
+        let done: Vec<_> = (2..6).flat_map(|tick| ledger.observe(tick, &calm)).collect();
+        let effect = done[0].action.effect.as_ref().unwrap();
+        assert_eq!((effect.wait_before_ms_per_s, effect.contended), (20.0, false));
+        assert_eq!(done[0].helped, None);
+    }
+
+    #[test]
+    fn whom_it_was_for_is_the_measure_then_who_suffers_then_who_waits() {
+        let measured = |action: &Action, protected: &[Protected]| {
+            let mut ledger = Ledger::default();
+            ledger.begin(action, protected);
+            ledger.open[0].victim.to_string()
+        };
+        let [redis] = waits(Some(340.0));
+        let busy = Protected { workload: "busy".into(), contended: false, ..redis.clone() };
+        let busy = Protected { wait_ms_per_s: Some(900.0), ..busy };
+        assert_eq!(measured(&action(1), &[busy.clone(), redis.clone()]), "redis");
+        assert_eq!(measured(&action(1), std::slice::from_ref(&busy)), "busy");
+        let mut named = action(1);
+        named.contention = Some(crate::flow::message::Contention {
+            victim: "web".into(),
+            wait_ms_per_s: 60.0,
+            evidence: Vec::new(),
+            culprits: Vec::new(),
+        });
+        assert_eq!(measured(&named, &[busy, redis]), "web");
     }
 
     #[test]

@@ -6,9 +6,15 @@ use super::hands::{Fate, Undone};
 use super::lever::{Lever, Pull};
 use super::subject::KnobKey;
 use crate::flow::activity::{Action, ActionKind, Governed, KnobFailure, KnobOutcome};
-use crate::flow::message::{Decisions, Name, TierChange};
+use crate::flow::message::{Contention, Culprit, Decisions, Entitlement, Name, TierChange};
 use outrigger_sdk::{Capability, Error, ErrorCode};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Culprits told with an action.
+const NAMED: usize = 8;
+
+/// Use from which a member is told as a culprit, millicores.
+const LEAST: f64 = 10.0;
 
 /// The rule by which a launched program has a context of its own.
 pub const LAUNCHED: &str = "launched";
@@ -73,12 +79,18 @@ impl Teller {
             let rule = entitlement.map(|e| &e.rule).or(change.as_ref().map(|change| &change.rule));
             // Only what was launched has news without being held back.
             let rule = rule.map_or_else(|| LAUNCHED.to_owned(), String::clone);
+            let caused = change.as_ref().and_then(|change| change.contention.as_ref());
+            let contention = caused
+                .or_else(|| blamed(decisions, &workload))
+                .map(|contention| with_own_part(contention, entitlement));
             let mut change = change;
             for (kind, knobs) in told {
                 let lever = match kind {
                     ActionKind::NoLever => reasons(mine),
                     _ => lever.clone(),
                 };
+                // What is taken back, or left to somebody else, is not done because of it.
+                let because = !matches!(kind, ActionKind::Restore | ActionKind::Foreign);
                 self.seq += 1;
                 actions.push(Action {
                     seq: self.seq,
@@ -89,6 +101,7 @@ impl Teller {
                     tier: tier.unwrap_or(0),
                     rule: rule.clone(),
                     change: change.take(),
+                    contention: contention.clone().filter(|_| because),
                     lever,
                     knobs,
                     effect: None,
@@ -103,10 +116,45 @@ impl Teller {
 fn changes(decisions: &Decisions) -> BTreeMap<Name, TierChange> {
     let mut changes: BTreeMap<Name, TierChange> = BTreeMap::new();
     for change in &decisions.changes {
-        let from = changes.get(&change.workload).map_or(change.from, |earlier| earlier.from);
-        changes.insert(change.workload.clone(), TierChange { from, ..change.clone() });
+        let earlier = changes.get(&change.workload);
+        let from = earlier.map_or(change.from, |earlier| earlier.from);
+        let cause = earlier.and_then(|earlier| earlier.contention.clone());
+        let contention = change.contention.clone().or(cause);
+        let merged = TierChange { from, contention, ..change.clone() };
+        changes.insert(change.workload.clone(), merged);
     }
     changes
+}
+
+/// The worst waiting that a workload is named for.
+fn blamed<'a>(decisions: &'a Decisions, workload: &Name) -> Option<&'a Contention> {
+    let named = decisions.contention.iter().filter(|contention| {
+        contention.culprits.iter().any(|culprit| culprit.workload.as_ref() == Some(workload))
+    });
+    named.max_by(|one, other| one.wait_ms_per_s.total_cmp(&other.wait_ms_per_s))
+}
+
+/// The same, with the part first that the workload itself has in it: on a busy machine its
+/// members need not be among the largest.
+fn with_own_part(contention: &Contention, entitlement: Option<&Entitlement>) -> Contention {
+    let part = |entitlement: &Entitlement| -> Vec<Culprit> {
+        let counts = entitlement.members.iter().filter(|member| member.millicores >= LEAST);
+        let own = counts.map(|member| Culprit {
+            task: member.task,
+            name: member.name.clone(),
+            workload: Some(entitlement.workload.clone()),
+            millicores: member.millicores,
+        });
+        own.collect()
+    };
+    let mut culprits = entitlement.map(part).unwrap_or_default();
+    culprits.sort_by(|one, other| other.millicores.total_cmp(&one.millicores));
+    let known = |culprit: &&Culprit| !culprits.iter().any(|own| own.task == culprit.task);
+    let others: Vec<Culprit> = contention.culprits.iter().filter(known).cloned().collect();
+    culprits.truncate(NAMED - others.len().min(NAMED / 2));
+    culprits.extend(others);
+    culprits.truncate(NAMED);
+    Contention { culprits, ..contention.clone() }
 }
 
 /// The levers of a workload in one line.

@@ -16,7 +16,7 @@ use super::subject::{KnobKey, Subject};
 use super::tell::{self, Teller};
 use super::tree::Tree;
 use super::want::{self, Want, Wants};
-use crate::flow::activity::{Action, ActionKind, Enforcement, KnobOutcome};
+use crate::flow::activity::{Action, Enforcement, KnobOutcome};
 use crate::flow::message::{Decisions, Entitlement, Name, Provenance};
 use outrigger_sdk::{Capability, ContextId, Level, Setting, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,14 +158,8 @@ impl Worker {
         }
         let pulls = self.outlook.pulls();
         let told = self.teller.actions(decisions, pulls, news, restored, self.settings.dry_run);
-        for action in &told {
-            let turned = matches!(
-                action.kind,
-                ActionKind::Place | ActionKind::Weight | ActionKind::Cap | ActionKind::Priority
-            );
-            if turned && !action.knobs.is_empty() && !action.dry_run {
-                self.ledger.begin(action, &decisions.protected);
-            }
+        for action in told.iter().filter(|action| action.is_turn()) {
+            self.ledger.begin(action, &decisions.protected);
         }
         actions.extend(told);
         Outcome { actions, state: self.state(decisions), contexts: self.contexts() }

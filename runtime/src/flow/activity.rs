@@ -5,7 +5,7 @@
 //! has been measured) the effect. Whoever renders it needs nothing else, and nothing here can
 //! change anything.
 
-use super::message::{Name, Provenance, TierChange};
+use super::message::{Contention, Name, Provenance, TierChange};
 use outrigger_sdk::{Capability, ContextId, ErrorCode};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ pub struct Action {
     pub rule: String,
     /// The tier change that asked for it; absent if drift, new members or a retry did.
     pub change: Option<TierChange>,
+    /// Who waited because of it: what caused the change, or else what was seen at that sweep;
+    /// its own part among the culprits first, then the largest of others.
+    #[serde(default)]
+    pub contention: Option<Contention>,
     /// The lever, one sentence; empty if none is involved. For [`ActionKind::NoLever`] the reason.
     pub lever: String,
     /// Every knob that was turned, left or refused, in the order of the writes.
@@ -114,6 +118,9 @@ pub struct Effect {
     pub wait_before_ms_per_s: f64,
     /// Median of the next usable sweeps, ms per second of wall time.
     pub wait_after_ms_per_s: f64,
+    /// Whether it waited because of others before. If not, the action came in time.
+    #[serde(default)]
+    pub contended: bool,
 }
 
 /// Where the enforcer stands: replaced as a whole after every sweep it has dealt with.
@@ -177,6 +184,18 @@ pub struct Governed {
     pub levers: Vec<String>,
     /// Knobs in force, each with its origin (`before`) and the value read back.
     pub knobs: Vec<KnobOutcome>,
+}
+
+// === impl Action ===
+
+impl Action {
+    /// Whether knobs were turned by it, so that it can have an effect.
+    pub fn is_turn(&self) -> bool {
+        use ActionKind::{Cap, Place, Priority, Weight};
+        matches!(self.kind, Place | Weight | Cap | Priority)
+            && !self.knobs.is_empty()
+            && !self.dry_run
+    }
 }
 
 // === impl KnobFailure ===

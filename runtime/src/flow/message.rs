@@ -195,6 +195,8 @@ pub struct Decisions {
     pub changes: Vec<TierChange>,
     /// The protected workloads and how they fare: the measure of every effect.
     pub protected: Vec<Protected>,
+    /// Who waits because of whom at this tick.
+    pub contention: Vec<Contention>,
 }
 
 /// What a workload is entitled to.

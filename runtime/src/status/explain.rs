@@ -4,9 +4,12 @@
 //! Pure: from a status and the recent actions to sentences. Knows nothing that is not in them,
 //! and says so where something is not known.
 
+mod behalf;
+
 use super::view::{Activity, StatusView, WorkloadView};
 use super::{knobs, words};
-use crate::flow::activity::ActionKind;
+use crate::enforcer::effect::PATIENCE;
+use crate::flow::activity::{Action, ActionKind};
 use crate::flow::message::{Contention, Culprit};
 use serde::{Deserialize, Serialize};
 
@@ -61,24 +64,30 @@ impl std::fmt::Display for Subject {
 }
 
 /// Explains a subject; `None` if there is no such workload. A process that no workload has is
-/// explained by that. `actions` are all that are still known, oldest first.
-pub fn explain(view: &StatusView, actions: &[Activity], subject: &Subject) -> Option<Explanation> {
+/// explained by that. `actions` are all that are still known, oldest first; `exists` tells
+/// whether there is a process of that number.
+pub fn explain(
+    view: &StatusView,
+    actions: &[Activity],
+    subject: &Subject,
+    exists: impl FnOnce(u32) -> bool,
+) -> Option<Explanation> {
     let workload = match subject {
         Subject::Pid(pid) => view.workload_of(*pid),
         Subject::Workload(name) => view.workloads.iter().find(|w| w.name == *name),
     };
     let Some(workload) = workload else {
         return match subject {
-            Subject::Pid(pid) => Some(stranger(view, *pid)),
+            Subject::Pid(pid) => Some(stranger(view, actions, *pid, exists(*pid))),
             Subject::Workload(_) => None,
         };
     };
     let told = about(actions, workload);
     let mut sentences = vec![who(subject, workload)];
     if workload.protected {
-        sentences.extend(protected(view, workload, &told));
+        sentences.extend(behalf::sentences(view, actions, workload, &told));
     } else {
-        sentences.extend(held_back(view, workload, &told));
+        sentences.extend(held_back(view, workload, subject, &told));
     }
     Some(Explanation {
         subject: subject.clone(),
@@ -92,18 +101,22 @@ pub fn explain(view: &StatusView, actions: &[Activity], subject: &Subject) -> Op
     })
 }
 
-/// The latest actions on the workload, or on whoever made it wait.
+/// The latest actions on the workload, or on whoever made it wait; and if none of them tells who
+/// waited because of whom, the latest that does.
 fn about<'a>(actions: &'a [Activity], workload: &WorkloadView) -> Vec<&'a Activity> {
     let name = workload.name.as_str();
     let concerns = |activity: &&Activity| {
         let action = &activity.action;
-        let contention = action.change.as_ref().and_then(|change| change.contention.as_ref());
-        let victims = contention.map(|contention| &*contention.victim);
+        let victim = action.contention.as_ref().map(|contention| &*contention.victim);
         let measured = action.effect.as_ref().map(|effect| &*effect.victim);
         &*action.workload == name
-            || (workload.protected && (victims == Some(name) || measured == Some(name)))
+            || (workload.protected && (victim == Some(name) || measured == Some(name)))
     };
+    let names_a_culprit = |activity: &&Activity| activity.action.contention.is_some();
     let mut told: Vec<&Activity> = actions.iter().rev().filter(concerns).take(TOLD).collect();
+    if !told.iter().any(names_a_culprit) {
+        told.extend(actions.iter().rev().filter(concerns).find(names_a_culprit));
+    }
     told.reverse();
     told
 }
@@ -151,31 +164,6 @@ fn story(told: &[&Activity]) -> impl Iterator<Item = String> {
     })
 }
 
-fn protected(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> Vec<String> {
-    let mut sentences: Vec<String> = story(told).collect();
-    match view.contention.iter().find(|c| *c.victim == *workload.name) {
-        Some(contention) => {
-            sentences.push(format!("Now: {}.", words::contention(contention)));
-            if !contention.evidence.is_empty() {
-                sentences.push(format!("Seen by: {}.", contention.evidence.join("; ")));
-            }
-            sentences.extend(out_of_reach(view, contention));
-        }
-        None => sentences.push(match workload.wait_ms_per_s {
-            Some(wait) => format!("It waits {} now.", words::wait(wait)),
-            None => "How long it waits now is not known: its own quota stopped it, or nobody \
-                     could look."
-                .to_owned(),
-        }),
-    }
-    sentences.extend(workload.shares.iter().map(words::share));
-    if told.is_empty() {
-        let why = view.why_idle.as_deref().unwrap_or("it has not waited because of others");
-        sentences.push(format!("Nothing was done for it: {why}."));
-    }
-    sentences
-}
-
 /// Culprits that nobody said may be held back: what can be done about them is the reader's.
 fn out_of_reach(view: &StatusView, contention: &Contention) -> Option<String> {
     let best_effort = |name: &str| {
@@ -201,14 +189,60 @@ fn out_of_reach(view: &StatusView, contention: &Contention) -> Option<String> {
     ))
 }
 
-fn held_back(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> Vec<String> {
+fn held_back(
+    view: &StatusView,
+    workload: &WorkloadView,
+    subject: &Subject,
+    told: &[&Activity],
+) -> Vec<String> {
     let mut sentences: Vec<String> = story(told).collect();
-    let measured = told.iter().any(|activity| activity.action.effect.is_some());
+    sentences.extend(own_part(subject, told));
+    let uses = words::cpus(workload.millicores);
     if workload.tier == 0 {
-        let why = view.why_idle.as_deref().unwrap_or("nobody waits because of it");
-        sentences.push(format!("It is in tier 0, unrestricted: {why}."));
+        let class = format!("what is {} is not held back", workload.class.name());
+        let guilty = view.contention.iter().find(|contention| {
+            contention.culprits.iter().any(|c| c.workload.as_deref() == Some(&workload.name))
+        });
+        let why = match (&view.why_idle, guilty) {
+            _ if !workload.class.is_best_effort() => class.as_str(),
+            (Some(why), _) => why.as_str(),
+            (None, Some(_)) => "it has not been decided on yet",
+            (None, None) => "nobody waits because of it",
+        };
+        sentences.push(format!("It is in tier 0, unrestricted: {why}; it uses {uses} now."));
+        sentences.extend(guilty.map(|guilty| format!("But {}.", words::contention(guilty))));
         return sentences;
     }
+    let entitled = entitled(workload);
+    if workload.knobs.is_empty() {
+        let why = match workload.levers.first() {
+            _ if view.dry_run => "it is a dry run",
+            Some(lever) if lever.starts_with("no lever") => "there is no lever",
+            _ => "no knob has been turned",
+        };
+        sentences
+            .push(format!("It should be in {entitled}, but runs free: {why}; it uses {uses} now."));
+        return sentences;
+    }
+    sentences.push(format!("It is in {entitled}; it uses {uses} now."));
+    if told.is_empty() {
+        sentences.push(format!("In force: {}.", knobs::done(&workload.knobs)));
+    }
+    sentences.extend(workload.shares.iter().map(words::share));
+    let victims: Vec<&WorkloadView> = view.workloads.iter().filter(|w| w.protected).collect();
+    let named = |victim: &&&WorkloadView| told.iter().any(|told| is_for(told, &victim.name));
+    let concerned: Vec<&WorkloadView> = victims.iter().filter(named).copied().collect();
+    for victim in if concerned.is_empty() { victims } else { concerned } {
+        if let Some(wait) = victim.wait_ms_per_s {
+            sentences.push(format!("{} waits {} now.", victim.name, words::wait(wait)));
+        }
+    }
+    sentences.extend(unmeasured(view, told));
+    sentences
+}
+
+/// Tier, share and cap.
+fn entitled(workload: &WorkloadView) -> String {
     let cap = match workload.cap_millicores {
         Some(cap) => format!("at most {}", words::cpus(f64::from(cap))),
         None => "no cap".to_owned(),
@@ -218,24 +252,43 @@ fn held_back(view: &StatusView, workload: &WorkloadView, told: &[&Activity]) -> 
     } else {
         format!("weight {} of 100", workload.weight)
     };
-    sentences.push(format!(
-        "It is in tier {}: {share}, {cap}; it uses {} now.",
-        workload.tier,
-        words::cpus(workload.millicores)
-    ));
-    if told.is_empty() && !workload.knobs.is_empty() {
-        sentences.push(format!("In force: {}.", knobs::done(&workload.knobs)));
+    format!("tier {}: {share}, {cap}", workload.tier)
+}
+
+/// Why nothing is in force on a workload that is to be held back.
+fn unfinished(workload: &WorkloadView) -> &str {
+    workload.levers.first().map_or("no knob has been turned yet", String::as_str)
+}
+
+/// Whether an action was for this protected workload.
+fn is_for(activity: &Activity, victim: &str) -> bool {
+    let Action { contention, effect, .. } = &activity.action;
+    contention.as_ref().is_some_and(|contention| *contention.victim == *victim)
+        || effect.as_ref().is_some_and(|effect| *effect.victim == *victim)
+}
+
+/// What the process itself held, if the story names another first.
+fn own_part(subject: &Subject, told: &[&Activity]) -> Option<String> {
+    let Subject::Pid(pid) = subject else { return None };
+    let latest = told.iter().rev().find_map(|activity| activity.action.contention.as_ref())?;
+    let others = latest.culprits.iter().skip(1);
+    let own = others.into_iter().find(|culprit| culprit.task.pid == *pid)?;
+    Some(format!("{} of that.", words::culprit(own)))
+}
+
+/// Why no effect is told, if something was turned and none is.
+fn unmeasured(view: &StatusView, told: &[&Activity]) -> Option<String> {
+    if told.iter().any(|activity| activity.action.effect.is_some()) {
+        return None;
     }
-    sentences.extend(workload.shares.iter().map(words::share));
-    for victim in view.workloads.iter().filter(|w| w.protected) {
-        if let Some(wait) = victim.wait_ms_per_s {
-            sentences.push(format!("{} waits {} now.", victim.name, words::wait(wait)));
-        }
-    }
-    if !measured && told.iter().any(|activity| activity.action.change.is_some()) {
-        sentences.push("Its effect has not been measured yet.".to_owned());
-    }
-    sentences
+    let turned = told.iter().rev().find(|activity| activity.action.is_turn())?;
+    let age = view.tick.saturating_sub(turned.action.provenance.tick);
+    Some(if age < PATIENCE {
+        "Its effect is being measured.".to_owned()
+    } else {
+        "Its effect could not be measured: nobody could tell how long the protected waited."
+            .to_owned()
+    })
 }
 
 fn levers(workload: &WorkloadView, told: &[&Activity]) -> Vec<String> {
@@ -268,10 +321,27 @@ fn undo(view: &StatusView, workload: &WorkloadView) -> Vec<String> {
     ]
 }
 
-fn stranger(view: &StatusView, pid: u32) -> Explanation {
-    let mut sentences = vec![format!("PID {pid} belongs to no workload: it is left alone.")];
+/// A process that no workload has: what is known of it all the same.
+fn stranger(view: &StatusView, actions: &[Activity], pid: u32, exists: bool) -> Explanation {
+    let touched = |activity: &&Activity| {
+        let Action { knobs, contention, .. } = &activity.action;
+        let culprits = contention.iter().flat_map(|contention| &contention.culprits);
+        knobs.iter().any(|knob| knob.pid == Some(pid))
+            || culprits.into_iter().any(|culprit| culprit.task.pid == pid)
+    };
+    let mut told: Vec<&Activity> = actions.iter().rev().filter(touched).take(TOLD).collect();
+    told.reverse();
+    let first = match (exists, told.is_empty()) {
+        (_, _) if pid == view.pid => format!("PID {pid} is the sidecar itself."),
+        (true, true) => format!("PID {pid} belongs to no workload: it is left alone."),
+        (true, false) => format!("PID {pid} belongs to no workload now: it is left alone."),
+        (false, true) => format!("There is no process {pid}, and nothing is known of one."),
+        (false, false) => format!("There is no process {pid} any more."),
+    };
+    let mut sentences = vec![first];
+    sentences.extend(story(&told));
     let guilty = view.contention.iter().find(|c| c.culprits.iter().any(|x| x.task.pid == pid));
-    if let Some(contention) = guilty {
+    if let Some(contention) = guilty.filter(|_| exists) {
         sentences.push(format!("But {}.", words::contention(contention)));
         sentences.push(
             "To hold it back, name it: --best-effort, or a batch workload in the configuration."
@@ -286,7 +356,7 @@ fn stranger(view: &StatusView, pid: u32) -> Explanation {
         sentences,
         levers: Vec::new(),
         undo: Vec::new(),
-        actions: Vec::new(),
+        actions: told.into_iter().cloned().collect(),
     }
 }
 

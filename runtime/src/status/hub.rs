@@ -172,8 +172,12 @@ mod tests {
         let hub = Hub::new(Identity::default());
         hub.add_action(action(1, ActionKind::Place));
         hub.add_action(action(2, ActionKind::Weight));
-        let effect =
-            Effect { victim: "app".into(), wait_before_ms_per_s: 9.0, wait_after_ms_per_s: 1.0 };
+        let effect = Effect {
+            victim: "app".into(),
+            wait_before_ms_per_s: 9.0,
+            wait_after_ms_per_s: 1.0,
+            contended: true,
+        };
         hub.add_action(Action { effect: Some(effect), ..action(1, ActionKind::Place) });
 
         let activity = hub.activity(0);

@@ -360,6 +360,10 @@ fn why_idle(view: &StatusView, identity: &Identity) -> Option<String> {
         return Some(format!("no knob can be turned: {lever}"));
     }
     if best_effort.iter().all(|w| w.tier == 0) {
+        let unknown = view.workloads.iter().find(|w| w.protected && w.wait_ms_per_s.is_none());
+        if let Some(unknown) = unknown {
+            return Some(format!("how long {} waits cannot be told at the moment", unknown.name));
+        }
         return Some("nobody waits, and everybody is entitled to everything".into());
     }
     Some("what has been decided is still being done".into())

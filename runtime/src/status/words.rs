@@ -96,8 +96,8 @@ pub(crate) fn action(action: &Action) -> String {
     if action.dry_run {
         text.push_str("would be done: ");
     }
-    if let Some(contention_of) = action.change.as_ref().and_then(|c| c.contention.as_ref()) {
-        text.push_str(&contention(contention_of));
+    if let Some(because) = &action.contention {
+        text.push_str(&contention(because));
         text.push_str("; ");
     }
     text.push_str(&format!("{} {}", action.workload, kind(action.kind)));
@@ -108,6 +108,10 @@ pub(crate) fn action(action: &Action) -> String {
         _ => text.push_str(&format!(", tier {}", action.tier)),
     }
     text.push_str(&format!(" by rule {}", action.rule));
+    let reasons = action.change.as_ref().map_or(&[][..], |change| &change.reasons);
+    if action.contention.is_none() && !reasons.is_empty() {
+        text.push_str(&format!(" ({})", reasons.join("; ")));
+    }
     if action.kind == ActionKind::NoLever {
         text.push_str(&format!(", because {}", action.lever));
     } else if !action.knobs.is_empty() {
@@ -208,12 +212,14 @@ mod tests {
             cap: None,
             rule: "workload.hogs".into(),
             reasons: Vec::new(),
-            contention: Some(contended()),
+            contention: None,
         });
+        told.contention = Some(contended());
         told.effect = Some(Effect {
             victim: "redis".into(),
             wait_before_ms_per_s: 340.0,
             wait_after_ms_per_s: 4.0,
+            contended: true,
         });
         assert_eq!(
             action(&told),
@@ -232,6 +238,7 @@ mod tests {
             victim: "redis".into(),
             wait_before_ms_per_s: 340.0,
             wait_after_ms_per_s: 4.0,
+            contended: true,
         });
         assert_eq!(
             brief(&told),

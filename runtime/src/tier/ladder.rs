@@ -2,6 +2,11 @@
 //!
 //! Pure and level-triggered: what everybody is entitled to is said in full at every tick, and the
 //! only time it knows is the one the assessments carry.
+//!
+//! Nobody is held back unless somebody protected is alive. Nor is anybody put on a ladder before
+//! it is known how the protected fare, so that what is done can be explained by what it costs
+//! them, and its effect be measured; but no longer than a few sweeps, because a workload whose
+//! waiting cannot be read is protected all the same.
 
 use super::blame::{Charge, blamed, charges};
 use super::holding::{Moment, Move, Terms, nanoseconds};
@@ -16,6 +21,11 @@ use std::sync::Arc;
 
 /// Part of all CPUs in use below which some CPU counts as idle.
 const FULL: f64 = 0.9;
+
+/// Sweeps that a workload waits at most before it is put on its ladder. A protected process is
+/// looked at closely from the sweep after it was found, and has a rate at the one after that;
+/// twice as many, since a sweep may be lost or unusable.
+const FIRST_LOOKS: u32 = 4;
 
 /// Every workload on its ladder.
 #[derive(Debug)]
@@ -48,6 +58,8 @@ struct Tick<'a> {
     cpus: u32,
     /// Nobody's rates are known yet.
     blind: bool,
+    /// It is known of everybody who is protected how much they wait.
+    known: bool,
     contention: Vec<Charge<'a>>,
     protected: BTreeMap<Name, (Option<f64>, bool)>,
 }
@@ -101,6 +113,7 @@ impl Ladder {
         let mut decisions = Decisions {
             provenance: assessments.provenance,
             protected: protected(assessments),
+            contention: assessments.contention.clone(),
             ..Decisions::default()
         };
         let full = FULL * 1000.0 * f64::from(assessments.cpus.max(1));
@@ -111,6 +124,7 @@ impl Ladder {
             spare: assessments.used_millicores.is_some_and(|used| used < full),
             cpus: assessments.cpus,
             blind: assessments.interval_ns == 0,
+            known: decisions.protected.iter().all(|p| p.wait_ms_per_s.is_some()),
             contention: charges(assessments),
             protected: fares
                 .map(|p| (Name::clone(&p.workload), (p.wait_ms_per_s, p.contended)))
@@ -129,13 +143,11 @@ impl Ladder {
     /// Decides on one living workload.
     fn decide(&mut self, assessment: &Assessment, tick: &Tick<'_>, decisions: &mut Decisions) {
         let rungs = match self.rungs.get(&assessment.class) {
-            Some(rungs) if !self.paused => &rungs[..],
+            Some(rungs) if !self.paused && !tick.protected.is_empty() => &rungs[..],
             _ => &[],
         };
         let record = match self.records.get_mut(&assessment.workload) {
             Some(record) => record,
-            // The first sweep has no rates. From the second on, what is done can be explained by
-            // who waited, and its effect be measured.
             None if rungs.is_empty() || tick.blind => return,
             None => self
                 .records
@@ -147,16 +159,27 @@ impl Ladder {
         let from = record.holding.tier();
         record.class = assessment.class;
         record.rule.clone_from(&assessment.rule);
+        if rungs.is_empty() {
+            record.looks = 0;
+        } else if !(record.holding.is_held() || tick.known || record.looks >= FIRST_LOOKS) {
+            record.looks += 1;
+            return;
+        }
         let terms = Terms { timing: &self.policy.timing, tiers: &self.policy.tiers };
         let moved = if rungs.is_empty() {
             record.holding.release();
-            let why = if self.paused { "paused" } else { "its class is not held back" };
+            let why = match self.rungs.contains_key(&assessment.class) {
+                _ if self.paused => "paused",
+                true => "nobody who is protected is alive",
+                false => "its class is not held back",
+            };
             Some(Move { from, reasons: vec![why.into()], contention: None })
         } else if record.holding.hold(rungs, terms, tick.now) {
             let least = rungs[0];
             let mut reasons =
                 vec![format!("{} means tier {least} at least", assessment.class.name())];
             reasons.extend(assessment.reasons.iter().cloned());
+            reasons.push(format!("it used {:.1} CPUs", assessment.millicores / 1000.0));
             let others = self.policy.contention.others_millicores;
             let contention = blamed(assessment, &tick.contention, others).cloned();
             Some(Move { from, reasons, contention })
@@ -198,6 +221,7 @@ impl Ladder {
                 return true;
             }
             record.holding.release();
+            record.looks = 0;
             if let Some(said) = record.said.take() {
                 let from = said.tier;
                 let why = if self.paused { "paused" } else { "no member is alive" };

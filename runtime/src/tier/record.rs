@@ -16,6 +16,8 @@ pub(super) struct Record {
     pub(super) seen_at: u64,
     /// The step at which it was last decided on.
     pub(super) step: u64,
+    /// Sweeps it has waited before it was put on its ladder.
+    pub(super) looks: u32,
     /// What was last said, if it was not tier 0.
     pub(super) said: Option<Entitlement>,
 }
@@ -61,6 +63,7 @@ impl Record {
             rule: assessment.rule.clone(),
             seen_at: 0,
             step: 0,
+            looks: 0,
             said: None,
         }
     }

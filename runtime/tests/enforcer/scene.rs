@@ -168,6 +168,7 @@ impl Scene {
                 wait_ms_per_s: Some(300.0),
                 contended: true,
             }],
+            contention: Vec::new(),
         })
     }
 

@@ -208,6 +208,54 @@ fn the_change_is_explained_once_and_its_effect_follows() {
 }
 
 #[test]
+fn who_waits_is_named_also_where_no_change_of_tier_says_it() {
+    let contention = |wait, workload: &str| Contention {
+        wait_ms_per_s: wait,
+        culprits: vec![Culprit {
+            task: task(11),
+            name: "p11".to_owned(),
+            workload: Some(workload.into()),
+            millicores: 1700.0,
+        }],
+        ..change(0, 3, 0.0).contention.unwrap()
+    };
+    let (_, mut bench) = in_the_root();
+    bench.tick += 1;
+    let mut decisions = bench.decisions();
+    decisions.contention = vec![contention(900.0, "other"), contention(340.0, "batch")];
+    let actions = bench.worker.step(&decisions).actions;
+    let told = actions[0].contention.as_ref().unwrap();
+    assert_eq!((told.wait_ms_per_s, actions[0].change.as_ref()), (340.0, None));
+    let named: Vec<_> = told.culprits.iter().map(|one| (one.task.pid, one.millicores)).collect();
+    assert_eq!(named, [(11, 100.0), (12, 100.0)]);
+    bench.tick += 1;
+    let mut restored = bench.decisions();
+    (restored.contention, restored.entitlements) = (decisions.contention, Vec::new());
+    let actions = bench.worker.step(&restored).actions;
+    assert_eq!((kinds(&actions), &actions[0].contention), (vec![ActionKind::Restore], &None));
+}
+
+#[test]
+fn its_own_part_is_named_first_and_others_are_not_forgotten() {
+    let stranger = |pid| Culprit {
+        task: task(pid),
+        name: format!("p{pid}"),
+        workload: None,
+        millicores: 900.0,
+    };
+    let (_, mut bench) = in_the_root();
+    bench.tick += 1;
+    let mut decisions = bench.decisions();
+    let mut caused = change(0, 3, 340.0);
+    caused.contention.as_mut().unwrap().culprits = (101..=108).map(stranger).collect();
+    decisions.changes = vec![caused];
+    let actions = bench.worker.step(&decisions).actions;
+    let culprits = &actions[0].contention.as_ref().unwrap().culprits;
+    let named: Vec<u32> = culprits.iter().map(|culprit| culprit.task.pid).collect();
+    assert_eq!(named, [11, 12, 101, 102, 103, 104, 105, 106]);
+}
+
+#[test]
 fn everything_is_taken_back_at_the_end() {
     let (host, mut bench) = in_the_root();
     bench.sweep();

@@ -12,7 +12,7 @@ use super::model::{Host, task};
 use super::worker::{Outcome, Settings, Worker};
 use crate::flow::activity::{Action, ActionKind};
 use crate::flow::message::{
-    Contention, Decisions, Entitlement, Member, Protected, Provenance, TierChange,
+    Contention, Culprit, Decisions, Entitlement, Member, Protected, Provenance, TierChange,
 };
 use outrigger_sdk::ContextId;
 
@@ -89,6 +89,7 @@ impl Bench {
             entitlements: if self.tier > 0 { vec![entitlement] } else { Vec::new() },
             changes: Vec::new(),
             protected: if self.victims.is_empty() { Vec::new() } else { vec![self.protected()] },
+            contention: Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@ pub(crate) fn action(seq: u64, kind: ActionKind) -> Action {
         tier: 3,
         rule: "workload.hogs".into(),
         change: None,
+        contention: None,
         lever: String::new(),
         knobs: Vec::new(),
         effect: None,
