@@ -44,11 +44,10 @@ pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     crate::telemetry::start(&loaded.config.log);
     let tasks = args.pid.iter().map(|&pid| identify(pid)).collect::<Result<Vec<_>, _>>()?;
     let mut selectors: Vec<Selector> = args.pid.iter().flat_map(|&p| targets::family(p)).collect();
+    let mut config = loaded.config.clone();
+    args.best_effort.add_to(&mut config.policy, &selectors, &targets::ours());
     selectors.extend(args.cgroup.iter().map(|path| targets::cgroup(path)));
     selectors.extend(args.matching.iter().cloned());
-
-    let mut config = loaded.config.clone();
-    args.best_effort.add_to(&mut config.policy);
     targets::protect(&mut config.policy, "app", selectors);
     let instance = Instance::create(&state_dir(&loaded), "attach", std::process::id())?;
     let id = instance.id.clone();

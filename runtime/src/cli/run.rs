@@ -88,8 +88,9 @@ fn govern(args: &Args, common: &Common, held: &Held) -> Result<(Serving, Name), 
     crate::telemetry::start(&loaded.config.log);
     let pid = held.task().pid;
     let mut config = loaded.config.clone();
-    args.best_effort.add_to(&mut config.policy);
-    let app = targets::protect(&mut config.policy, "app", targets::family(pid).to_vec());
+    let family = targets::family(pid);
+    args.best_effort.add_to(&mut config.policy, &family, &targets::ours());
+    let app = targets::protect(&mut config.policy, "app", family.to_vec());
     let instance = Instance::create(&state_dir(&loaded), "run", std::process::id())?;
     let plan = Plan {
         loaded: &loaded,

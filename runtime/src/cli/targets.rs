@@ -29,17 +29,42 @@ impl BestEffort {
     }
 
     /// Puts the named processes before the workloads of the file: whoever types a command means it.
-    pub fn add_to(&self, policy: &mut Policy) {
+    /// Nobody means `protected` or `ours`, although a glob may well match them.
+    pub fn add_to(&self, policy: &mut Policy, protected: &[Selector], ours: &[Selector]) {
         if !self.best_effort.is_empty() {
+            let except = [protected, ours].concat();
+            let selectors = self.best_effort.iter();
             let workload = Workload {
                 name: free_name(policy, "best-effort"),
                 class: Some(Class::Background),
-                selectors: self.best_effort.clone(),
+                selectors: selectors
+                    .map(|selector| Selector { except: except.clone(), ..selector.clone() })
+                    .collect(),
                 allow_irreversible: false,
             };
             policy.workloads.insert(0, workload);
         }
     }
+}
+
+/// This process, its helpers, and its ancestors (`sudo`, `timeout`, `sh -c`), whose command lines
+/// contain ours with every glob in it.
+pub(super) fn ours() -> Vec<Selector> {
+    let pid = std::iter::successors(Some(std::process::id()), |&pid| parent(pid)).collect();
+    let mut ours = vec![Selector { pid, ..Selector::default() }];
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.trim_end().is_empty() && name.trim_end().chars().all(plain) {
+        // The keeper, which may be replaced, and other sidecars on the host.
+        ours.push(Selector { name: vec![name.trim_end().to_owned()], ..Selector::default() });
+    }
+    ours
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok().filter(|&parent| parent > 0)
 }
 
 /// Puts the protected workload after all others: what the policy says of one of its processes
@@ -94,7 +119,11 @@ pub(super) fn covers(policy: &Policy) -> (bool, bool) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::matching::{Matcher, Pins, Subject};
+    use outrigger_sdk::{Fields, TaskId, TaskInfo};
+    use std::sync::Arc;
 
     #[test]
     fn what_is_typed_comes_first_and_what_is_launched_last() {
@@ -104,7 +133,7 @@ mod tests {
             best_effort: vec![selector("name=x").unwrap()],
             neighbours: Some("same-session".into()),
         };
-        typed.add_to(&mut policy);
+        typed.add_to(&mut policy, &[], &[]);
         protect(&mut policy, "app", vec![cgroup("a/b/")]);
         let names: Vec<&str> = policy.workloads.iter().map(|w| w.name.as_str()).collect();
         assert_eq!(names, ["best-effort", "app", "app-2"]);
@@ -112,6 +141,59 @@ mod tests {
         assert_eq!(policy.problems(), []);
         assert_eq!(covers(&policy), (true, true));
         assert_eq!(typed.options()[0].key, ["neighbours"]);
+    }
+
+    /// The workload of a process whose command line has `pattern` in it, among others of that kind.
+    fn workload_of(task: TaskInfo, lineage: &[Arc<TaskInfo>]) -> Option<String> {
+        let mut policy = Policy::default();
+        let family = family(7);
+        let typed =
+            BestEffort { best_effort: vec![selector("name=python3*").unwrap()], neighbours: None };
+        let ours = [Selector { pid: vec![6], ..Selector::default() }];
+        typed.add_to(&mut policy, &family, &ours);
+        protect(&mut policy, "app", family.to_vec());
+        assert_eq!(policy.problems(), []);
+        let matcher = Matcher::new(&policy).unwrap();
+        assert!(matcher.mentions(6) && matcher.mentions(7));
+        let subject = Subject { info: &task, lineage, pins: &Pins::default() };
+        Some(policy.workloads[matcher.find(subject).workload?].name.clone())
+    }
+
+    fn python(pid: u32) -> TaskInfo {
+        TaskInfo {
+            task: TaskId { pid, tid: 0, start: 1 },
+            parent: 1,
+            session: 1,
+            uid: 0,
+            present: Fields::default(),
+            name: "python3.11".into(),
+            exe: "".into(),
+            command: Vec::new().into(),
+            contexts: Vec::new().into(),
+            kernel: false,
+            thread_names: Vec::new().into(),
+        }
+    }
+
+    #[test]
+    fn a_best_effort_glob_that_matches_the_protected_program_does_not_take_it() {
+        assert_eq!(workload_of(python(7), &[]).as_deref(), Some("app"));
+        assert_eq!(workload_of(python(9), &[Arc::new(python(7))]).as_deref(), Some("app"));
+        assert_eq!(workload_of(python(8), &[]).as_deref(), Some("best-effort"));
+    }
+
+    #[test]
+    fn a_best_effort_glob_does_not_take_who_started_us() {
+        assert_eq!(workload_of(python(6), &[]), None);
+        // What they started besides us is not ours.
+        assert_eq!(workload_of(python(8), &[Arc::new(python(6))]).as_deref(), Some("best-effort"));
+    }
+
+    #[test]
+    fn our_ancestors_and_processes_of_our_name_are_ours() {
+        let ours = ours();
+        assert!(ours[0].pid.contains(&std::process::id()) && ours[0].pid.contains(&1));
+        assert!(!ours[1].name[0].is_empty());
     }
 
     #[test]

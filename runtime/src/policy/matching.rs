@@ -109,7 +109,8 @@ impl Matcher {
 }
 
 fn numbers(policy: &Policy) -> Vec<u32> {
-    let selectors = || policy.workloads.iter().flat_map(|w| &w.selectors);
+    let stated = || policy.workloads.iter().flat_map(|w| &w.selectors);
+    let selectors = || stated().chain(stated().flat_map(|selector| &selector.except));
     let ancestors = selectors().flat_map(|s| &s.descendant_of).filter_map(|t| t.parse().ok());
     selectors().flat_map(|s| &s.pid).copied().chain(ancestors).collect()
 }
@@ -127,6 +128,7 @@ struct Compiled {
     parent: Vec<Text>,
     descendant_of: Vec<(Text, Option<u32>)>,
     pid: Vec<u32>,
+    except: Vec<Compiled>,
 }
 
 impl Compiled {
@@ -159,8 +161,10 @@ impl Compiled {
             })
             .collect();
         let (uid, pid) = (selector.uid.clone(), selector.pid.clone());
-        let empty = *selector == Selector::default();
-        Self { empty, exe, name, command, thread, uid, cgroup, parent, descendant_of, pid }
+        let except: Vec<_> =
+            selector.except.iter().map(|except| Self::new(except, path, problems)).collect();
+        let empty = Selector { except: Vec::new(), ..selector.clone() } == Selector::default();
+        Self { empty, exe, name, command, thread, uid, cgroup, parent, descendant_of, pid, except }
     }
 
     fn matches(&self, subject: Subject<'_>) -> Verdict {
@@ -207,7 +211,8 @@ impl Compiled {
                 let line: Vec<&str> = info.command.iter().map(|word| word.as_str()).collect();
                 any(&self.command, &line.join(" "))
             });
-        if all { verdict } else { Verdict::No }
+        let excepted = || self.except.iter().any(|e| e.matches(subject) == Verdict::Yes);
+        if all && !excepted() { verdict } else { Verdict::No }
     }
 }
 

@@ -34,6 +34,10 @@ pub struct Selector {
     /// Process number (for `run` and `attach`); together with `start` where that is known.
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
     pub pid: Vec<u32>,
+    /// Processes that are not meant although all of the above matches. Only the command line makes
+    /// these: in a file the order of the workloads says the same.
+    #[serde(skip)]
+    pub except: Vec<Selector>,
 }
 
 /// `name = "x"` is `name = ["x"]`.

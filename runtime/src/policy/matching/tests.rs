@@ -54,6 +54,7 @@ fn every_key_present_must_hold() {
         parent: list(&["sh"]),
         descendant_of: list(&["7"]),
         pid: vec![5],
+        except: Vec::new(),
     };
     let lineage = [Arc::new(info(6, "sh")), Arc::new(info(7, "init"))];
     assert_eq!(selects(all.clone(), &task, &lineage), Verdict::Yes);
