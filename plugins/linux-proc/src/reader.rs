@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 /// First size of the buffer: all small files fit, so that one read gets them.
 const BUFFER: usize = 4096;
@@ -109,6 +109,11 @@ impl Reader {
     /// As [`Self::process`].
     pub(crate) fn link(&mut self, pid: u32, name: &str) -> io::Result<std::path::PathBuf> {
         std::fs::read_link(self.path_of(pid, name))
+    }
+
+    /// Effective user of a process; the directory shows it also of those that may not be dumped.
+    pub(crate) fn user(&mut self, pid: u32) -> Option<u32> {
+        std::fs::metadata(self.path_of(pid, "")).ok().map(|facts| facts.uid())
     }
 
     /// `/proc/PID/NAME`.

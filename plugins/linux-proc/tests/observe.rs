@@ -55,6 +55,13 @@ fn child() {
             // SAFETY: ends this thread only; nothing of its stack is used by the other.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
         }
+        "downgrade" => {
+            println!("\nready");
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).unwrap();
+            // SAFETY: takes a number and changes the user of this process.
+            assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+        }
         "netns" => {
             unshare(libc::CLONE_NEWNET);
             scans_instead();
@@ -100,6 +107,32 @@ fn a_birth_an_exec_and_an_end_are_seen_both_ways() {
         victim.reap();
         sweep_until(&mut backend, &[], "the end", |seen| seen.gone.contains(&id).then_some(()));
         assert!(!sweep(&mut backend, &[]).gone.contains(&id), "{way}: told twice");
+    }
+}
+
+#[test]
+fn a_change_of_user_without_an_exec_is_seen_both_ways() {
+    // SAFETY: takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        outrigger_skip::skip("not root");
+        return;
+    }
+    for way in ways() {
+        let mut backend = backend(way);
+        let mut victim = Victim::role("downgrade");
+        let id = victim.id();
+        let user = |seen: &Observation| {
+            let info = seen.infos.iter().find(|info| info.task == id)?;
+            Some(info.uid)
+        };
+        assert_eq!(sweep_until(&mut backend, &[], "the birth", user), 0, "{way}");
+        // Nothing else may be told meanwhile that would bring the user with it.
+        for _ in 0..3 {
+            sweep(&mut backend, &[id]);
+        }
+        victim.say("go");
+        let became = |seen: &Observation| user(seen).filter(|user| *user == 65_534);
+        sweep_until(&mut backend, &[id], "the change of user", became);
     }
 }
 

@@ -159,7 +159,9 @@ impl Sensor {
             self.cgroup.extend_from_slice(text);
             self.cgroup.as_slice()
         });
-        let known = (stat.name, stat.parent, stat.session, stat.code);
+        // A change of user tells by nothing else, unless there are events.
+        let user = self.reader.user(pid);
+        let known = (stat.name, stat.parent, stat.session, stat.code, user);
         let fingerprint = hash(&(known, cgroup));
         let mut changed = new || renamed || fingerprint != entry.fingerprint;
         // Another program may be ours to see.
