@@ -15,6 +15,17 @@ use std::sync::Arc;
 /// nor those at its root (the session, the program that started it all) are forgotten.
 const LINEAGE_LIMIT: usize = 64;
 
+/// Commands of ours that govern, or put back what a governor changed.
+const SIDECARS: [&str; 4] = ["run", "attach", "daemon", "keeper"];
+
+/// Whether it is one of us: this program, in a role in which it must not be held back.
+fn is_sidecar(info: &TaskInfo) -> bool {
+    let program = info.exe.rsplit('/').next();
+    let own = info.command.iter().skip(1).take_while(|argument| *argument != "--");
+    program == Some(env!("CARGO_PKG_NAME"))
+        && own.into_iter().any(|argument| SIDECARS.contains(&argument.as_str()))
+}
+
 /// A living process.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -90,9 +101,11 @@ impl Census {
         self.entries.get(&task.pid).filter(|entry| entry.info.task.start == task.start)
     }
 
-    /// Whether nothing may ever be done to it: process 1, kernel threads, the sidecar itself.
+    /// Whether nothing may ever be done to it: process 1, kernel threads, the sidecar itself,
+    /// and other sidecars and keepers, those that were started later among them.
     pub(super) fn untouchable(&self, info: &TaskInfo) -> bool {
-        info.kernel || info.task.pid <= 1 || self.exempt.contains(&info.task.pid)
+        let pid = info.task.pid;
+        info.kernel || pid <= 1 || self.exempt.contains(&pid) || is_sidecar(info)
     }
 
     /// Members of a workload, in a fixed order.

@@ -101,6 +101,27 @@ fn children_keep_matching_after_their_parent_died() {
 }
 
 #[test]
+fn sidecars_and_keepers_are_never_governed_whenever_they_were_started() {
+    let mut bench = Bench::new(&policy(vec![workload("all", None, named("outrigger"))]));
+    let one = |pid, command: &[&str]| {
+        let mut info = info(pid, 99, "outrigger");
+        info.command = command.iter().map(|part| (*part).into()).collect::<Vec<_>>().into();
+        info
+    };
+    let infos = vec![
+        one(10, &["outrigger", "keeper", "/run/x"]),
+        one(11, &["outrigger", "--config", "f", "attach", "--pid", "4"]),
+        one(12, &["outrigger", "run", "--", "server"]),
+        one(13, &["outrigger", "demo-hog"]),
+        one(14, &["outrigger", "launch", "3", "--", "run"]),
+    ];
+    assert_eq!(pids(&bench.step(infos, vec![], &[]), "all"), [13, 14]);
+    let mut named_alike = one(15, &["hog", "keeper"]);
+    named_alike.exe = "/bin/hog".into();
+    assert_eq!(pids(&bench.step(vec![named_alike], vec![], &[]), "all"), [13, 14, 15]);
+}
+
+#[test]
 fn an_ancestor_at_the_root_of_a_long_line_is_not_forgotten() {
     let mut bench = Bench::new(&policy(vec![workload("jobs", None, descendant_of("make"))]));
     let mut infos = vec![info(10, 1, "make")];
