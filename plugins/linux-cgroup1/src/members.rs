@@ -11,7 +11,7 @@ use crate::group::Group;
 use crate::mounts::Space;
 use crate::place::Places;
 use outrigger_sdk::undo::{Kind, Task, knob};
-use outrigger_sdk::{Capability, Error, ErrorCode, TaskId, TaskIdExt};
+use outrigger_sdk::{Capability, Error, ErrorCode, TaskId, TaskIdExt, maker};
 use std::collections::HashSet;
 
 /// Run time a v1 group may give to real-time tasks, us per period. Exists with
@@ -37,6 +37,15 @@ impl Rules<'_> {
         let ours = |place: &crate::place::Place| {
             place.delegated(from) || self.ours.iter().any(|name| place.path(name) == from)
         };
+        if !self.launched
+            && let Some(pid) = maker::another(from)
+        {
+            return Err(Error::new(
+                ErrorCode::NOT_DELEGATED,
+                "assign",
+                format!("it is in {from}, held by process {pid}, another running sidecar"),
+            ));
+        }
         if self.launched || from == "/" || place.is_some_and(ours) {
             return Ok(());
         }

@@ -12,6 +12,7 @@ use crate::place::{OUR_PREFIX, Places, check_name};
 use crate::{error, owner};
 use outrigger_sdk::{
     Capability, ContextId, Desired, Error, ErrorCode, PreparedOperation, Setting, SubjectKind,
+    maker,
 };
 use std::collections::HashSet;
 
@@ -60,6 +61,13 @@ fn own(
                 ErrorCode::EXISTS,
                 "create",
                 format!("a cgroup {name} exists and was not made by us; choose another name"),
+            ));
+        }
+        if let Some(pid) = maker::another(name) {
+            return Err(Error::new(
+                ErrorCode::EXISTS,
+                "create",
+                format!("the cgroup {name} is process {pid}'s, another running sidecar"),
             ));
         }
         ours.insert(name.to_owned());

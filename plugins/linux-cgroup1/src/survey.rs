@@ -4,7 +4,7 @@ use crate::group::Group;
 use crate::mounts::Space;
 use crate::place::{OUR_PREFIX, Place, Places, check_name};
 use crate::{owner, prepare, quota, share};
-use outrigger_sdk::{ContextId, ContextNode, Error, ErrorCode, SurveyRequest};
+use outrigger_sdk::{ContextId, ContextNode, Error, ErrorCode, SurveyRequest, maker};
 use std::collections::{HashSet, VecDeque};
 
 /// Weight of a group in a hierarchy in which weights do not act.
@@ -53,9 +53,10 @@ pub fn survey(
             idle: acts && share::is_idle(&group),
             limit: acts.then(|| quota::limit(&group)).flatten().unwrap_or(-1),
             tasks_compete: acts && inner,
-            managed: !own
-                && (owner::is_runtimes(&group.path)
-                    || owner::is_systemds(&places.hierarchies, &group.path)),
+            managed: maker::another(&group.path).is_some()
+                || !own
+                    && (owner::is_runtimes(&group.path)
+                        || owner::is_systemds(&places.hierarchies, &group.path)),
             pids: pids.into_iter().collect(),
         });
         queue.extend(children);
@@ -63,7 +64,8 @@ pub fn survey(
     Ok(nodes)
 }
 
-/// A context we made, or one that bears a name only we give.
+/// A context we made, or one that bears a name only we give; whether whoever made it still lives
+/// is asked before.
 fn is_ours(path: &str, place: &Place, ours: &HashSet<String>) -> bool {
     let above = place.path("");
     let name = path.strip_prefix(above.as_str()).filter(|name| check_name(name).is_ok());

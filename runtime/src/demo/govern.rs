@@ -108,8 +108,8 @@ impl Governor for Sidecar {
         let mut command = Role::command(COMMAND, arguments(targets, &file));
         // If the demo dies, the sidecar is asked to restore, not killed.
         let role = Role::start(NAME, &mut command, Session::Shared, libc::SIGTERM)?;
-        // A context is called `outrigger-INSTANCE-WORKLOAD`, the instance `attach-PID`.
-        let mark = format!("outrigger-{COMMAND}-{}-", role.pid());
+        // A context is called `outrigger-attach-PIDtSTART-WORKLOAD`.
+        let mark = format!("outrigger-{COMMAND}-{}t", role.pid());
         Ok(Box::new(Running { role: Some(role), mark, socket, seen: BTreeMap::new() }))
     }
 }

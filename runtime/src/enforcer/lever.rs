@@ -158,6 +158,11 @@ pub fn search(
             pulls.add(Lever::Adopt { context: context.clone() }, member, Some(context));
             continue;
         }
+        if let Some(path) = held_elsewhere(scene, seat, names) {
+            let because = format!("another running outrigger instance holds it, in {path}");
+            pulls.add(Lever::None { because }, member, None);
+            continue;
+        }
         let ours = || (names.own.to_owned(), Some(ContextId::ours(names.own)));
         let can_place = scene.abilities.place && scene.abilities.weight;
         if last(seat) == names.own {
@@ -197,6 +202,17 @@ fn seat<'a>(scene: &Scene<'a>, member: &'a Member) -> Option<&'a str> {
     tree.seat(member.task.pid).or_else(|| {
         let known = member.contexts.iter().find(|context| context.space == tree.space());
         known.map(|context| context.path.as_str())
+    })
+}
+
+/// The context of another living sidecar a member sits in. Whoever was first has it.
+fn held_elsewhere<'a>(scene: &Scene<'_>, seat: &'a str, names: Names<'_>) -> Option<&'a str> {
+    let managed = |path: &str| scene.tree()?.node(path).map(|node| node.managed);
+    lineage(seat).find(|path| {
+        let name = last(path);
+        name.starts_with("outrigger-")
+            && !name.starts_with(names.prefix)
+            && managed(path) == Some(true)
     })
 }
 

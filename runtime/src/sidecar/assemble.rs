@@ -18,7 +18,8 @@ use crate::steward::{Running, Steward};
 use crate::tier::Tier;
 use actix::{Actor, Arbiter};
 use arc_swap::ArcSwap;
-use outrigger_undo::Journal;
+use outrigger_sdk::maker;
+use outrigger_undo::{Journal, knob};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -141,7 +142,7 @@ impl Assembly {
         let bench = Bench::new(Worker::new(
             Box::new(Machine::new(Arc::clone(&registry), Arc::clone(&journal))),
             Settings {
-                instance: order.instance.id.clone(),
+                instance: marked(&order.instance.id)?,
                 dry_run: order.identity.dry_run,
                 ..Settings::default()
             },
@@ -220,6 +221,15 @@ impl Assembly {
 /// Starts a stage in a thread of its own, from a factory that the steward keeps.
 fn stage<C: Core + Unpin + Send>(
     steward: &mut Steward,
+/// An instance as the names of its contexts have it: no other sidecar, whatever its state
+/// directory, has the same, and everybody can tell whether it still lives.
+fn marked(id: &str) -> Result<String, StartError> {
+    let own = knob::identify(std::process::id())
+        .ok_or_else(|| StartError::System("cannot read /proc of this process".to_owned()))?;
+    let kind = id.strip_suffix(&format!("-{}", own.pid)).unwrap_or(id);
+    Ok(format!("{kind}-{}", maker::tag(own)))
+}
+
     name: &'static str,
     inbox: &Arc<Edge<C::In>>,
     core: impl Fn() -> C + Clone + Send + 'static,

@@ -50,6 +50,7 @@
 mod backend;
 mod export;
 mod import;
+pub mod maker;
 mod operation;
 
 pub use backend::{Backend, Host, Permit};

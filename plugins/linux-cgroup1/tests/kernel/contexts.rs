@@ -1,8 +1,9 @@
 //! Contexts of ours: made, found again, removed; and what is not ours.
 
 use crate::support::{Governor, Scratch, Victim, mount, play, ready};
+use outrigger_sdk::undo::knob;
 use outrigger_sdk::{
-    Backend, Capability, ContextId, Desired, ErrorCode, Kind, Level, Setting, SurveyRequest,
+    Backend, Capability, ContextId, Desired, ErrorCode, Kind, Level, Setting, SurveyRequest, maker,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,6 +135,36 @@ fn a_context_left_by_an_earlier_run_is_found_again() {
 
     assert_eq!(operations.len(), 1, "only the weight is to be written: {operations:?}");
     assert_eq!(scratch.read("cpu", "cpu.shares"), "205");
+}
+
+#[test]
+fn a_living_sidecars_context_is_neither_taken_nor_emptied_nor_a_lever() {
+    if !ready(&["cpu", "unified"]) {
+        return;
+    }
+    // Made by our parent, as far as its name says; the guard removes it.
+    let parent = knob::identify(std::os::unix::process::parent_id()).unwrap();
+    let theirs = Scratch(format!("{}-{}-jobs", Scratch::new().0, maker::tag(parent)));
+    let dead = Scratch(format!("{}-{}t1-jobs", Scratch::new().0, parent.pid));
+    let dir = theirs.make("cpu", "");
+    dead.make("cpu", "");
+    let (scratch, victim) = (Scratch::new(), Victim::sleeper());
+    fs::write(dir.join("cgroup.procs"), victim.task().pid.to_string()).unwrap();
+    let mut governor = Governor::new();
+
+    let desired = Desired::context(theirs.id(), [made()]);
+    let taken = governor.backend.prepare(&desired).unwrap_err();
+    let moved = governor.apply(scratch.id(), &[made(), Setting::members([victim.task()])]).refused;
+    let mut managed = |scratch: &Scratch| {
+        let survey = SurveyRequest { space: "".into(), root: scratch.path().into(), limit: 10 };
+        governor.backend.survey(&survey).unwrap()[0].managed
+    };
+
+    assert_eq!(taken.code, ErrorCode::EXISTS);
+    assert!(taken.message.contains("another running sidecar"), "{taken}");
+    assert!(moved.iter().any(|(_, error)| error.message.contains("held by")), "{moved:?}");
+    assert!(managed(&theirs) && !managed(&dead));
+    governor.undo();
 }
 
 fn weight(value: i64) -> Setting {

@@ -261,6 +261,20 @@ fn managed_contexts_are_not_written_behind_their_managers_back() {
 }
 
 #[test]
+fn who_is_held_by_another_sidecar_is_observed_only() {
+    const THEIRS: &str = "/outrigger-daemon-7t9-jobs";
+    for service in ["/", "/svc"] {
+        let (host, mut bench) = arranged(service, |_| (THEIRS, 2));
+        host.world().managed.insert(THEIRS.to_owned());
+        let actions = bench.sweeps(1);
+        assert_eq!(kinds(&actions), [ActionKind::NoLever]);
+        assert!(actions[0].lever.contains("another running outrigger"), "{}", actions[0].lever);
+        bench.sweeps(21);
+        assert_eq!(host.take_writes(), 0);
+    }
+}
+
+#[test]
 fn what_run_launched_has_its_own_context_and_its_batch_children_leave_it() {
     let host = Host::new();
     host.spawn(1, "/session/scope", 1);
