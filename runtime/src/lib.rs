@@ -13,6 +13,7 @@ pub mod flow;
 pub mod launch;
 pub mod monitor;
 pub mod paths;
+pub mod peers;
 pub mod policy;
 pub mod sensor;
 pub mod sidecar;

@@ -12,6 +12,8 @@ use crate::flow::edge::Edge;
 use crate::flow::message::{Assessments, Decisions, Signals, Sweep};
 use crate::flow::stage::{Core, Pulse, Stage};
 use crate::monitor::Monitor;
+use crate::peers::Lookout;
+use crate::policy::Neighbours;
 use crate::sensor::Sensor;
 use crate::status::Hub;
 use crate::steward::{Running, Steward};
@@ -113,6 +115,7 @@ struct Assembly {
     steward: Steward,
     sensor: Sensor,
     facts: publish::Facts,
+    _lookout: Option<Lookout>,
 }
 
 impl Assembly {
@@ -151,7 +154,7 @@ impl Assembly {
         let edges = Edges::new();
         let views = Views::default();
         let demand = Arc::new(Demand::default());
-        let steward = stages(&order, &hub, &bench, &edges, &views, &demand, &keeper)?;
+        let (steward, lookout) = stages(&order, &hub, &bench, &edges, &views, &demand, &keeper)?;
         let sensor = Sensor::start(
             registry,
             order.config.policy.timing.tick,
@@ -159,7 +162,7 @@ impl Assembly {
             Arc::clone(&edges.sweeps),
         )
         .map_err(|error| StartError::System(format!("no sensor: {error}")))?;
-        Ok(Self { hub, bench, keeper, journal, edges, steward, sensor, facts })
+        Ok(Self { hub, bench, keeper, journal, edges, steward, sensor, facts, _lookout: lookout })
     }
 
     fn parts(&self) -> Parts {
@@ -218,9 +221,6 @@ impl Assembly {
     }
 }
 
-/// Starts a stage in a thread of its own, from a factory that the steward keeps.
-fn stage<C: Core + Unpin + Send>(
-    steward: &mut Steward,
 /// An instance as the names of its contexts have it: no other sidecar, whatever its state
 /// directory, has the same, and everybody can tell whether it still lives.
 fn marked(id: &str) -> Result<String, StartError> {
@@ -230,6 +230,9 @@ fn marked(id: &str) -> Result<String, StartError> {
     Ok(format!("{kind}-{}", maker::tag(own)))
 }
 
+/// Starts a stage in a thread of its own, from a factory that the steward keeps.
+fn stage<C: Core + Unpin + Send>(
+    steward: &mut Steward,
     name: &'static str,
     inbox: &Arc<Edge<C::In>>,
     core: impl Fn() -> C + Clone + Send + 'static,
@@ -256,9 +259,13 @@ fn stages(
     views: &Views,
     demand: &Arc<Demand>,
     keeper: &Arc<Keeper>,
-) -> Result<Steward, StartError> {
+) -> Result<(Steward, Option<Lookout>), StartError> {
     let policy = Arc::new(ArcSwap::from_pointee(order.config.policy.clone()));
     let guidance = Arc::new(Guidance { policy: Arc::clone(&policy), ..Guidance::default() });
+    let lookout = (policy.load().neighbours == Neighbours::SameSession)
+        .then(|| Lookout::start(Arc::clone(&guidance), Arc::clone(demand)))
+        .transpose()
+        .map_err(|error| StartError::System(format!("no thread to look for peers: {error}")))?;
     let mut steward = {
         let demand = Arc::clone(demand);
         Steward::new(move |name, ending| {
@@ -343,5 +350,5 @@ fn stages(
             Running { recipient: address.recipient(), arbiter: arbiter.handle() }
         });
     }
-    Ok(steward)
+    Ok((steward, lookout))
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Why this cannot be tried here, if it cannot.
-fn obstacle() -> Option<&'static str> {
+pub(super) fn obstacle() -> Option<&'static str> {
     // SAFETY: geteuid takes nothing and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         Some("not root")
@@ -18,7 +18,7 @@ fn obstacle() -> Option<&'static str> {
 }
 
 /// A directory with the program and its plugins side by side, as they are installed.
-fn installed() -> TempDir {
+pub(super) fn installed() -> TempDir {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let link = |from: &Path| {
         std::fs::hard_link(from, place.path().join(from.file_name().unwrap())).unwrap();

@@ -8,6 +8,7 @@ mod asking;
 mod configuration;
 mod exit_codes;
 mod governed;
+mod peers;
 mod signals;
 mod stragglers;
 mod terminal;
@@ -61,7 +62,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// Waits for something that has no event.
-fn until(what: &str, test: impl Fn() -> bool) {
+fn until(what: &str, mut test: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !test() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
