@@ -10,7 +10,7 @@ use crate::status::Mode;
 /// Govern this host by its configuration.
 ///
 /// Stays in the foreground, as service managers want it, until SIGTERM or SIGINT; then puts
-/// everything back.
+/// everything back. SIGHUP is taken note of: there is nothing to reload yet.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,10 @@ Examples:
   outrigger daemon --config web.toml --log info --log-format json
   outrigger daemon --dry-run            work out what would be done, and change nothing")]
 pub(super) struct Args {
-    /// Work out what would be done, and change nothing.
+    /// Fail if nothing can be done on this host.
+    #[arg(long)]
+    require: bool,
+    /// Work out what would be done, tell it, and change nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -36,6 +39,13 @@ pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
         mode: Mode::Daemon,
         dry_run: args.dry_run,
     })?;
+    if let Some(why) = serving.obstacle() {
+        if args.require {
+            serving.end();
+            return Err(Failure::host(why));
+        }
+        tell(&format!("nothing can be done: {why}"));
+    }
     if let Some(socket) = serving.socket() {
         tell(&format!("listening on {}", socket.display()));
     }

@@ -52,6 +52,16 @@ pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let Some(answer) = answer else {
         return Err(refusal.map_or_else(|| Failure::failed("nobody knows"), Failure::from));
     };
+    let gone = |pid| outrigger_undo::knob::identify(pid).is_none();
+    let unknown = answer["workload"].is_null()
+        && answer["actions"].as_array().is_none_or(Vec::is_empty)
+        && args.subject.parse().is_ok_and(gone);
+    if unknown {
+        let pid = &args.subject;
+        return Err(Failure::failed(format!(
+            "there is no process {pid}, and none is known that was"
+        )));
+    }
     if args.json {
         return print_json(&answer);
     }

@@ -24,11 +24,10 @@ pub(super) struct Living {
 /// Every living sidecar of the state directory, or the one that was named.
 pub(super) fn living(which: &Which, common: &Common) -> Result<Vec<Living>, Failure> {
     let Whereabouts { state, socket } = common.whereabouts();
-    let mut candidates: Vec<Living> = state
-        .instances()?
-        .into_iter()
-        .map(|Instance { id, socket, .. }| Living { id, socket })
-        .collect();
+    let instances = state.instances()?;
+    let left = abandoned(&instances);
+    let mut candidates: Vec<Living> =
+        instances.into_iter().map(|Instance { id, socket, .. }| Living { id, socket }).collect();
     if let Some(socket) = socket {
         candidates.retain(|candidate| candidate.id != DAEMON);
         candidates.push(Living { id: DAEMON.to_owned(), socket });
@@ -39,12 +38,28 @@ pub(super) fn living(which: &Which, common: &Common) -> Result<Vec<Living>, Fail
     }
     if candidates.is_empty() {
         let which = which.instance.as_ref().map_or_else(String::new, |name| format!(" {name:?}"));
+        let place = state.path().display();
+        let left = if left.is_empty() {
+            String::new()
+        } else {
+            let names = left.join(", ");
+            format!("\nchanges of {names} are still in place: `outrigger restore` puts them back")
+        };
         return Err(Failure::failed(format!(
-            "no sidecar{which} is running (looked in {})",
-            state.path().display()
+            "no sidecar{which} is running (looked in {place}){left}"
         )));
     }
     Ok(candidates)
+}
+
+/// Dead sidecars whose changes nobody has put back, although a keeper does so at once.
+fn abandoned(instances: &[Instance]) -> Vec<String> {
+    let has_left = |instance: &&Instance| {
+        let left = outrigger_undo::outstanding(&instance.directory);
+        // What cannot be read is for `restore` to say.
+        matches!(left, Ok(Some(left)) if !left.is_owner_alive && !left.entries.is_empty())
+    };
+    instances.iter().filter(has_left).map(|instance| instance.id.clone()).collect()
 }
 
 /// The one sidecar that is meant.

@@ -4,6 +4,7 @@ use super::{DONE, FAILED, HOST, USAGE};
 use crate::config::ConfigError;
 use crate::control::ClientError;
 use crate::paths::PathError;
+use crate::status::plain_lines;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -40,7 +41,7 @@ impl Failure {
 /// One message to the user, each line marked as ours: standard error may be shared.
 pub(super) fn tell(message: &str) {
     let mut text = String::new();
-    for line in message.lines() {
+    for line in plain_lines(message).lines() {
         text.push_str("outrigger: ");
         text.push_str(line);
         text.push('\n');
@@ -67,8 +68,13 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Prints to standard output. A reader that has gone away (`| head`) is no failure.
+/// Prints to standard output, for people: what names of processes and files do to a terminal is
+/// shown, not done. A reader that has gone away (`| head`) is no failure.
 pub(super) fn print(text: &str) -> Result<u8, Failure> {
+    print_as_is(&plain_lines(text))
+}
+
+fn print_as_is(text: &str) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(DONE),
@@ -80,5 +86,5 @@ pub(super) fn print(text: &str) -> Result<u8, Failure> {
 /// Prints JSON to standard output.
 pub(super) fn print_json(value: &impl Serialize) -> Result<u8, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
-    print(&(text + "\n"))
+    print_as_is(&(text + "\n"))
 }

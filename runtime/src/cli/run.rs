@@ -9,7 +9,7 @@ use crate::flow::message::Name;
 use crate::launch::{self, EXIT_OURS, Fate, Held, Hooks, SignalInbox, Straggler};
 use crate::paths::Instance;
 use crate::sidecar::StartError;
-use crate::status::Mode;
+use crate::status::{Mode, plain};
 use outrigger_sdk::{TaskId, TaskIdExt};
 use std::ffi::OsString;
 
@@ -18,7 +18,10 @@ use std::ffi::OsString;
 /// CMD and everything it starts is protected; what --best-effort or the configuration names is
 /// held back while CMD waits because of it. Terminal, signals and exit code are CMD's own; what
 /// CMD leaves running is ended. If CMD cannot be governed it runs all the same and a warning says
-/// why, unless --require.
+/// why, unless --require. CMD and what it starts is never held back by --best-effort.
+///
+/// If Outrigger itself is killed (SIGKILL), CMD lives on, ungoverned, and its keeper puts every
+/// change back; what is left of its state directory is removed at the next start.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +37,7 @@ pub(super) struct Args {
     /// Fail instead of running CMD ungoverned.
     #[arg(long)]
     require: bool,
-    /// Run CMD, work out what would be done, and change nothing.
+    /// Run CMD, work out what would be done, tell it, and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// The program and its arguments.
@@ -101,12 +104,22 @@ fn govern(args: &Args, common: &Common, held: &Held) -> Result<(Serving, Name), 
         dry_run: args.dry_run,
     };
     let serving = begin(plan)?;
+    let obstacle = serving.obstacle();
+    if let Some(why) = &obstacle {
+        if args.require {
+            serving.end();
+            return Err(Failure::host(why));
+        }
+        tell(&format!("{} runs, but nothing can be done for it: {why}", name(&args.command)));
+    }
     if let Err(error) = serving.sidecar.launch(&app, TaskId::from_task(held.task())) {
         if args.require {
             serving.end();
             return Err(Failure::host(error));
         }
-        tell(&format!("{} runs where it is: {error}", name(&args.command)));
+        if obstacle.is_none() {
+            tell(&format!("{} runs where it is: {error}", name(&args.command)));
+        }
     }
     Ok((serving, app))
 }
@@ -114,9 +127,8 @@ fn govern(args: &Args, common: &Common, held: &Held) -> Result<(Serving, Name), 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            error @ (StartError::System(_) | StartError::Failed(_) | StartError::Policy(_)) => {
-                Self::failed(error)
-            }
+            error @ StartError::Policy(_) => Self::usage(error),
+            error @ (StartError::System(_) | StartError::Failed(_)) => Self::failed(error),
         }
     }
 }
@@ -137,6 +149,7 @@ fn report(stragglers: &[Straggler]) {
             Fate::Killed => "did not end when asked to and was killed",
             Fate::Remains => "could not be ended",
         };
+        let name = plain(name);
         tell(&format!("process {pid} ({name}) {what} after the command ended, and {fate}"));
     }
 }

@@ -5,17 +5,23 @@ use super::output::{Failure, tell};
 use super::{DONE, FAILED, targets};
 use crate::config::{Config, Loaded};
 use crate::control::Server;
-use crate::launch::SignalInbox;
+use crate::launch::{Arrived, SignalInbox};
 use crate::paths::Instance;
 use crate::sidecar::{Ended, Order, Sidecar, StartError};
-use crate::status::{Hub, Identity, Mode};
+use crate::status::{Hub, Identity, Mode, obstacle, words};
 use outrigger_undo::{Outcome, Report};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often a sidecar without a child is asked whether it has given up.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long the first complete look may take before it is said that it is at work all the same.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How often a dry run tells what is new.
+const TELL: Duration = Duration::from_millis(250);
 
 /// What is needed to begin.
 pub(super) struct Plan<'a> {
@@ -32,14 +38,24 @@ pub(super) struct Serving {
     pub sidecar: Sidecar,
     server: Option<Server>,
     instance: Instance,
+    irreversible: bool,
+    telling: Option<Telling>,
 }
 
 /// Starts a sidecar and opens its control socket.
 pub(super) fn begin(plan: Plan<'_>) -> Result<Serving, StartError> {
     let Plan { loaded, config, plugin_dirs, instance, mode, dry_run } = plan;
+    // The daemon's directory may be a living daemon's.
+    let discard = || {
+        if mode != Mode::Daemon {
+            instance.remove();
+        }
+    };
     if let Some(problem) = config.policy.problems().first() {
-        return Err(StartError::Failed(format!("{}: {problem}", loaded.origin(&problem.key))));
+        discard();
+        return Err(StartError::Policy(format!("{}: {problem}", loaded.origin(&problem.key))));
     }
+    let irreversible = config.policy.workloads.iter().any(|workload| workload.allow_irreversible);
     let (protects, holds_back) = targets::covers(&config.policy);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let identity = Identity {
@@ -54,14 +70,10 @@ pub(super) fn begin(plan: Plan<'_>) -> Result<Serving, StartError> {
     let socket = config.control.socket.clone().unwrap_or_else(|| instance.socket.clone());
     let plugin_dirs = plugin_dirs.to_vec();
     let order = Order { config, plugin_dirs, instance: instance.clone(), identity };
-    let sidecar = Sidecar::start(order).inspect_err(|_| {
-        // The daemon's directory may be a living daemon's, which is why we could not start.
-        if mode != Mode::Daemon {
-            instance.remove();
-        }
-    })?;
+    let sidecar = Sidecar::start(order).inspect_err(|_| discard())?;
     let hub = sidecar.hub();
-    let mut serving = Serving { sidecar, server: None, instance };
+    let telling = dry_run.then(|| Telling::start(sidecar.hub()));
+    let mut serving = Serving { sidecar, server: None, instance, irreversible, telling };
     match offer(&socket, hub) {
         Ok(server) => {
             serving.server = server;
@@ -93,11 +105,59 @@ impl Serving {
         self.server.as_ref().map(Server::path)
     }
 
+    /// Why nothing can be done on this host; `None` if something can.
+    pub fn obstacle(&self) -> Option<String> {
+        obstacle(&self.sidecar.hub().view().capabilities, self.irreversible)
+    }
+
+    /// Waits until everybody has been looked at once, and answers why nothing can be done or
+    /// nobody is there to do it for.
+    pub fn idleness(&self) -> Option<String> {
+        let hub = self.sidecar.hub();
+        let deadline = Instant::now() + FIRST_LOOK;
+        while !hub.has_looked() && !self.sidecar.has_ended() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let view = hub.view();
+        let nobody = !view.workloads.iter().any(|workload| workload.protected);
+        let idle = || view.why_idle.clone().filter(|_| nobody || !hub.identity().holds_back);
+        self.obstacle().or_else(idle)
+    }
+
+    /// Says that it is at work, or why it is not; with `require` the latter is a failure.
+    ///
+    /// # Errors
+    /// It is required, and nothing can be done; by then everything has ended.
+    pub fn announce(self, require: bool) -> Result<Self, Failure> {
+        let id = &self.instance.id;
+        match self.idleness() {
+            Some(why) if require => {
+                self.end();
+                Err(Failure::host(why))
+            }
+            Some(why) => {
+                tell(&format!("{id} watches, but nothing is done: {why}"));
+                Ok(self)
+            }
+            None => {
+                tell(&format!("{id} is at work; `outrigger status` tells how, Ctrl-C ends it"));
+                Ok(self)
+            }
+        }
+    }
+
     /// Stays until a signal ends it, it gives up, or `is_over`; then puts everything back.
     pub fn stay(self, inbox: &SignalInbox, is_over: impl Fn() -> bool) -> Result<u8, Failure> {
+        let is_daemon = self.sidecar.hub().identity().mode == Mode::Daemon;
         let mut code = DONE;
         loop {
             match inbox.wait(Some(LOOK)) {
+                // Service managers send it to have a configuration read again.
+                Ok(Some(Arrived { signal: libc::SIGHUP, .. })) if is_daemon => {
+                    tell(
+                        "SIGHUP: there is nothing to reload yet; restart to change the configuration",
+                    );
+                }
                 Ok(Some(_)) => break,
                 Ok(None) if is_over() => break,
                 Ok(None) => {}
@@ -118,8 +178,9 @@ impl Serving {
 
     /// Puts everything back.
     pub fn end(self) -> End {
-        let Self { sidecar, server, instance } = self;
+        let Self { sidecar, server, instance, telling, .. } = self;
         let ended = sidecar.stop();
+        drop(telling);
         // Until now `status` could tell what is going on.
         drop(server);
         if let Some(farewell) = farewell(&ended) {
@@ -131,6 +192,43 @@ impl Serving {
         }
         let code = if gave_up.is_none() && left.is_empty() { DONE } else { FAILED };
         End { code, stuck }
+    }
+}
+
+/// Tells on standard error what a dry run would do, as it comes. Dropping it ends it.
+struct Telling {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Telling {
+    fn start(hub: Arc<Hub>) -> Self {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("telling".into()).spawn(move || {
+            let mut last = 0;
+            loop {
+                let over = stopped.recv_timeout(TELL) != Err(mpsc::RecvTimeoutError::Timeout);
+                for activity in hub.activity(last) {
+                    last = activity.action.seq;
+                    tell(&words::brief(&activity.action));
+                }
+                if over {
+                    break;
+                }
+            }
+        });
+        if let Err(error) = &thread {
+            tracing::warn!(%error, "what would be done is not told here, but by `outrigger status`");
+        }
+        Self { stop: Some(stop), thread: thread.ok() }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // It only prints: a panic in it changes nothing.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

@@ -16,9 +16,16 @@ pub(super) struct BestEffort {
     neighbours: Option<String>,
 }
 
-/// For clap: reads a selector expression.
+/// For clap, which names the option: reads a selector expression that can be used.
 pub(super) fn parse(expression: &str) -> Result<Selector, ExpressionError> {
-    selector(expression)
+    let selector = selector(expression)?;
+    match selector.problems().as_slice() {
+        [] => Ok(selector),
+        problems => Err(ExpressionError {
+            expression: expression.to_owned(),
+            message: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        }),
+    }
 }
 
 impl BestEffort {
@@ -141,6 +148,16 @@ mod tests {
         assert_eq!(policy.problems(), []);
         assert_eq!(covers(&policy), (true, true));
         assert_eq!(typed.options()[0].key, ["neighbours"]);
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_used_is_refused_when_it_is_read() {
+        for wrong in ["name=[x", "pid=1", "name=a,command=[!", "nmae=x"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        let told = parse("name=[x").unwrap_err().to_string();
+        assert!(told.starts_with(r#""name=[x": name: "[x" is not allowed: a glob"#), "{told}");
+        assert!(parse("name=[xy]*,uid=0").is_ok());
     }
 
     /// The workload of a process whose command line has `pattern` in it, among others of that kind.

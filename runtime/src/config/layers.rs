@@ -72,9 +72,21 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 /// The files to read, lowest first.
 fn files(sources: &Sources) -> Result<Vec<PathBuf>, ConfigError> {
     let named = sources.file.as_deref();
-    if let Some(path) = named.filter(|path| !path.is_file()) {
-        let message = "no such file (given with --config)";
-        return Err(ConfigError::one(path.display().to_string(), "", message));
+    if let Some(path) = named {
+        // A FIFO would keep us waiting for a writer.
+        let wrong = match std::fs::metadata(path) {
+            Ok(found) if found.is_file() => None,
+            Ok(found) if found.is_dir() => Some("is a directory, not a file".to_owned()),
+            Ok(_) => Some("is not a regular file".to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some("no such file".to_owned())
+            }
+            Err(error) => Some(format!("cannot be read: {error}")),
+        };
+        if let Some(wrong) = wrong {
+            let message = format!("{wrong} (given with --config)");
+            return Err(ConfigError::one(path.display().to_string(), "", message));
+        }
     }
     let main = named.map(Path::to_path_buf).or_else(|| {
         sources.candidates.iter().find(|path| path.is_file() || !drop_ins(path).is_empty()).cloned()

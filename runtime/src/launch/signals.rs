@@ -72,12 +72,13 @@ impl SignalInbox {
         Self::of(FORWARDED.iter().chain(&OWN).copied())
     }
 
-    /// The same for a sidecar without a child: SIGINT, SIGTERM, SIGHUP and SIGQUIT end it.
+    /// The same for a sidecar without a child: SIGINT, SIGTERM, SIGHUP and SIGQUIT end it. An
+    /// ignored SIGHUP stays ignored: that is what `nohup` is for.
     ///
     /// # Errors
     /// See [`SignalInbox::for_child`].
     pub fn for_ending() -> io::Result<Self> {
-        Self::of(ENDING)
+        Self::of(ENDING.into_iter().filter(|&s| s != libc::SIGHUP || !is_ignored(s)))
     }
 
     fn of(signals: impl IntoIterator<Item = libc::c_int>) -> io::Result<Self> {
@@ -162,6 +163,17 @@ pub fn stop_ourselves(signal: libc::c_int) {
     }
 }
 
+/// Whether whoever started us wants this signal ignored.
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only fills the structure, of which all zero is valid.
+    let (result, action) = unsafe {
+        let result = libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        (result, action.assume_init())
+    };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
 fn signal_set(signals: impl IntoIterator<Item = libc::c_int>) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set before anything is added to it.
@@ -171,5 +183,19 @@ fn signal_set(signals: impl IntoIterator<Item = libc::c_int>) -> libc::sigset_t 
             libc::sigaddset(set.as_mut_ptr(), signal);
         }
         set.assume_init()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SIGURG is ignored by default and SIG_DFL all the same: only the disposition counts.
+    #[test]
+    fn only_what_was_set_to_be_ignored_is_ignored() {
+        assert!(!is_ignored(libc::SIGURG));
+        // SAFETY: nobody else in this process uses the signal.
+        unsafe { libc::signal(libc::SIGURG, libc::SIG_IGN) };
+        assert!(is_ignored(libc::SIGURG));
     }
 }

@@ -39,6 +39,26 @@ const NAME_LIMIT: usize = 64;
 const TICK: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(60);
 
+impl Selector {
+    /// Everything that is wrong with it by itself; empty if it can be used. Keys are those of a
+    /// selector.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let workload = Workload {
+            name: "x".to_owned(),
+            class: None,
+            selectors: vec![self.clone()],
+            allow_irreversible: false,
+        };
+        let mut problems = Policy { workloads: vec![workload], ..Policy::default() }.problems();
+        for problem in &mut problems {
+            let key = problem.key.strip_prefix("workload[0].match[0].");
+            problem.key = key.unwrap_or(&problem.key).to_owned();
+        }
+        problems
+    }
+}
+
 impl Policy {
     /// Everything that is wrong with it; empty if it can be used.
     #[must_use]

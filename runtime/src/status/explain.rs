@@ -7,7 +7,7 @@
 mod behalf;
 
 use super::view::{Activity, StatusView, WorkloadView};
-use super::{knobs, words};
+use super::{knobs, plain, words};
 use crate::enforcer::effect::PATIENCE;
 use crate::flow::activity::{Action, ActionKind};
 use crate::flow::message::{Contention, Culprit};
@@ -135,6 +135,7 @@ fn who(subject: &Subject, workload: &WorkloadView) -> String {
     match subject {
         Subject::Pid(pid) => {
             let name = workload.members.iter().find(|m| m.pid == *pid).map_or("", |m| &m.name);
+            let name = plain(name);
             format!(
                 "PID {pid} {name} belongs to {}, which is {class} by rule {}{sure}{reasons}.",
                 workload.name, workload.rule
@@ -153,8 +154,10 @@ fn who(subject: &Subject, workload: &WorkloadView) -> String {
 fn members(workload: &WorkloadView) -> String {
     match workload.members.as_slice() {
         [] => "no living process".to_owned(),
-        [one] => format!("PID {} {}", one.pid, one.name),
-        [first, rest @ ..] => format!("PID {} {} and {} more", first.pid, first.name, rest.len()),
+        [one] => format!("PID {} {}", one.pid, plain(&one.name)),
+        [first, rest @ ..] => {
+            format!("PID {} {} and {} more", first.pid, plain(&first.name), rest.len())
+        }
     }
 }
 
@@ -185,7 +188,7 @@ fn out_of_reach(view: &StatusView, contention: &Contention) -> Option<String> {
          with --best-effort or in the configuration.",
         words::cpus(sum),
         first.task.pid,
-        first.name
+        plain(&first.name)
     ))
 }
 

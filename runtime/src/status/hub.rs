@@ -112,6 +112,12 @@ impl Hub {
         self.assessments.store(assessments);
     }
 
+    /// Whether a complete sweep has been judged: who is missing then is not there.
+    pub fn has_looked(&self) -> bool {
+        let assessments = self.assessments.load();
+        assessments.provenance.tick > 0 && !assessments.partial
+    }
+
     /// From the tier stage, each tick.
     pub fn set_decisions(&self, decisions: Arc<Decisions>) {
         self.decisions.store(decisions);

@@ -7,12 +7,16 @@
 pub mod explain;
 mod hub;
 mod knobs;
+mod obstacle;
+mod plain;
 pub mod render;
 mod view;
 pub(crate) mod words;
 
 pub use explain::{Explanation, Subject, explain};
 pub use hub::{Facts, Hub, Identity, Mode};
+pub(crate) use obstacle::obstacle;
+pub(crate) use plain::{plain, plain_lines};
 pub use view::{
     Activity, BackendView, CapabilityView, MemberView, Published, StageView, StatusView, Usage,
     WorkloadView,

@@ -1,7 +1,7 @@
 //! A status for people: fits a terminal, most important first. Pure.
 
 use super::view::{StatusView, WorkloadView};
-use super::{knobs, words};
+use super::{knobs, plain, words};
 use std::fmt::Write as _;
 
 /// Actions shown; `--json` has more.
@@ -80,7 +80,7 @@ fn wait(workload: &WorkloadView) -> String {
 fn members(workload: &WorkloadView) -> String {
     let mut text = format!("{}:", workload.members.len());
     for member in workload.members.iter().take(4) {
-        let _ = write!(text, " {} {}", member.name, member.pid);
+        let _ = write!(text, " {} {}", plain(&member.name), member.pid);
     }
     if workload.members.len() > 4 {
         text.push_str(" ...");
@@ -149,6 +149,7 @@ mod tests {
     use super::super::view::tests::{Scene, action};
     use super::*;
     use crate::flow::activity::ActionKind;
+    use crate::flow::message::Member;
 
     #[test]
     fn a_status_fits_the_terminal() {
@@ -157,6 +158,17 @@ mod tests {
         for line in status(&scene.view(), 80).lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+    }
+
+    #[test]
+    fn names_of_processes_do_nothing_to_the_terminal() {
+        let mut scene = Scene::governed();
+        let members = scene.assessments.workloads[1].members.iter().cloned();
+        let named = members.map(|member| Member { name: "\u{1b}[2J\nx".into(), ..member });
+        scene.assessments.workloads[1].members = named.collect();
+        let text = status(&scene.view(), 200);
+        assert!(text.contains(r"1: \x1b[2J\x0ax 812"), "{text}");
+        assert!(!text.contains('\u{1b}'));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::words;
 use crate::flow::activity::{Action, Enforcement, KnobOutcome, PlaceShare};
 use crate::flow::message::{Assessment, Assessments, Contention, Decisions};
 use crate::policy::Class;
+use outrigger_sdk::Capability;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -328,6 +329,11 @@ fn why_idle(view: &StatusView, identity: &Identity) -> Option<String> {
     if view.paused {
         return Some("it is paused; `outrigger resume` goes on".into());
     }
+    let obstacle = super::obstacle(&view.capabilities, false);
+    // Who sees nobody also sees nobody to protect, which is not the reason.
+    if obstacle.is_some() && !can(view, Capability::OBSERVE_TASKS) {
+        return obstacle;
+    }
     if view.tick == 0 {
         return Some("no sweep has been made yet".into());
     }
@@ -353,6 +359,9 @@ fn why_idle(view: &StatusView, identity: &Identity) -> Option<String> {
                 .into()
         });
     }
+    if obstacle.is_some() {
+        return obstacle;
+    }
     if view.dry_run {
         return Some("it is a dry run: what would be done is among the actions".into());
     }
@@ -367,6 +376,11 @@ fn why_idle(view: &StatusView, identity: &Identity) -> Option<String> {
         return Some("nobody waits, and everybody is entitled to everything".into());
     }
     Some("what has been decided is still being done".into())
+}
+
+fn can(view: &StatusView, capability: Capability) -> bool {
+    let name = capability.to_string();
+    view.capabilities.iter().any(|known| known.name == name && known.level != "unavailable")
 }
 
 #[cfg(test)]

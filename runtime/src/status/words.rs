@@ -1,6 +1,6 @@
 //! Figures and facts as people say them. Pure.
 
-use super::knobs;
+use super::{knobs, plain};
 use crate::flow::activity::{Action, ActionKind, PlaceShare};
 use crate::flow::message::{Contention, Culprit};
 
@@ -39,7 +39,8 @@ pub(crate) fn span(ms: u64) -> String {
 
 /// `PID 812 stress-ng held 1.7 CPUs`
 pub(crate) fn culprit(culprit: &Culprit) -> String {
-    format!("PID {} {} held {}", culprit.task.pid, culprit.name, cpus(culprit.millicores))
+    let name = plain(&culprit.name);
+    format!("PID {} {name} held {}", culprit.task.pid, cpus(culprit.millicores))
 }
 
 /// `redis waited 340 ms of each second while PID 812 stress-ng held 1.7 CPUs and 3 others ...`

@@ -36,6 +36,19 @@ fn nothing_given_is_the_default() {
 }
 
 #[test]
+fn what_is_named_and_is_no_file_is_refused_and_not_waited_for() {
+    let place = tempfile::tempdir().unwrap();
+    let wrong = |path: &std::path::Path| {
+        let sources = Sources { file: Some(path.to_owned()), ..Sources::default() };
+        load(&sources).unwrap_err().to_string()
+    };
+    assert!(wrong(place.path()).contains("is a directory, not a file (given with --config)"));
+    let fifo = place.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(wrong(&fifo).contains("is not a regular file"));
+}
+
+#[test]
 fn later_layers_win_key_by_key() {
     let place = Place::new(&[
         (

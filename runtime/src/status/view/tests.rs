@@ -154,6 +154,21 @@ fn idleness_has_a_reason() {
 }
 
 #[test]
+fn who_sees_nobody_says_so_and_not_that_nobody_is_there() {
+    let mut scene = Scene::governed();
+    scene.assessments.workloads.clear();
+    scene.enforcement.workloads.clear();
+    scene.identity.protects = true;
+    assert_eq!(scene.view().why_idle.unwrap(), "no process of a protected workload is alive");
+    scene.facts.capabilities = vec![CapabilityView {
+        name: Capability::OBSERVE_TASKS.to_string(),
+        level: "unavailable".into(),
+        ..CapabilityView::default()
+    }];
+    assert!(scene.view().why_idle.unwrap().starts_with("no backend can see processes"));
+}
+
+#[test]
 fn a_status_survives_its_journey() {
     let mut scene = Scene::governed();
     scene.actions.push(Arc::new(action(1, ActionKind::Weight)));
