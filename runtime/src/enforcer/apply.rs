@@ -167,6 +167,9 @@ impl Work<'_> {
             self.news.push((Sort::Turned, outcome));
             return;
         }
+        if operation.kind == Kind::Membership && self.step.subject.is_ours() {
+            self.book.placed_in(&operation.after);
+        }
         let (after, kind, locator) =
             (operation.after.clone(), operation.kind, operation.locator.clone());
         let committed = if self.mode.pretend {

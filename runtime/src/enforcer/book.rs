@@ -28,6 +28,8 @@ pub struct Book {
     ours: BTreeMap<OperationKey, String>,
     foreign: BTreeMap<OperationKey, KnobOutcome>,
     doubt: BTreeMap<u64, Doubt>,
+    /// Full paths of contexts of ours that tasks were put into.
+    places: BTreeSet<String>,
 }
 
 /// A setting that was brought about.
@@ -276,6 +278,18 @@ impl Book {
     /// Everything in doubt.
     pub fn doubts(&self) -> impl Iterator<Item = &KnobOutcome> {
         self.doubt.values().map(|doubt| &doubt.outcome)
+    }
+
+    /// A task is put into a context of ours at this full path.
+    pub fn placed_in(&mut self, path: &str) {
+        if !self.places.contains(path) {
+            self.places.insert(path.to_owned());
+        }
+    }
+
+    /// Full paths of contexts of ours: a directory of the same name elsewhere is somebody's.
+    pub fn places(&self) -> &BTreeSet<String> {
+        &self.places
     }
 
     /// Which members of a context were put there, or were found there.

@@ -124,6 +124,8 @@ pub struct Names<'a> {
     pub own: &'a str,
     /// How the names of all of them begin.
     pub prefix: &'a str,
+    /// Full paths of those that exist.
+    pub places: &'a BTreeSet<String>,
 }
 
 /// Finds the levers for the members of one workload against every protected one.
@@ -165,13 +167,14 @@ pub fn search(
         }
         let ours = || (names.own.to_owned(), Some(ContextId::ours(names.own)));
         let can_place = scene.abilities.place && scene.abilities.weight;
-        if last(seat) == names.own {
+        if last(seat) == names.own && names.places.contains(seat) {
             let (name, cap) = ours();
             pulls.add(Lever::Own { name }, member, cap);
             continue;
         }
         // Born inside another context of ours, such as a compaction of what `run` launched.
-        let launched = last(seat).starts_with(names.prefix) && can_place;
+        let launched =
+            last(seat).starts_with(names.prefix) && names.places.contains(seat) && can_place;
         if seat == "/" || launched {
             if launched || (can_place && competes(scene, seat)) {
                 let (name, cap) = ours();

@@ -92,8 +92,15 @@ impl Outlook {
         }
     }
 
-    /// Searches the levers anew if anything they depend on has changed, or if `full`.
-    pub fn look(&mut self, hands: &mut dyn Hands, decisions: &Decisions, full: bool) {
+    /// Searches the levers anew if anything they depend on has changed, or if `full`. `places`:
+    /// full paths of contexts of ours.
+    pub fn look(
+        &mut self,
+        hands: &mut dyn Hands,
+        decisions: &Decisions,
+        places: &BTreeSet<String>,
+        full: bool,
+    ) {
         if decisions.protected.is_empty() {
             *self = Self {
                 prefix: std::mem::take(&mut self.prefix),
@@ -132,7 +139,7 @@ impl Outlook {
             .map(|entitlement| {
                 let workload = &entitlement.workload;
                 let own = format!("{}{workload}", self.prefix);
-                let names = Names { own: &own, prefix: &self.prefix };
+                let names = Names { own: &own, prefix: &self.prefix, places };
                 let pulls =
                     lever::search(&scene, names, &entitlement.members, &decisions.protected);
                 (workload.clone(), self.without_useless(workload, pulls))

@@ -78,12 +78,6 @@ impl Tree {
         self.seats.get(&pid).map(String::as_str)
     }
 
-    /// The path of our context of that name, if it is there. Names carry the instance, so
-    /// nobody else's context has one of ours.
-    pub fn ours(&self, name: &str) -> Option<&str> {
-        self.nodes.keys().find(|path| last(path) == name).map(String::as_str)
-    }
-
     /// Whether everything below a path was surveyed.
     pub fn complete(&self, path: &str) -> bool {
         self.cut_at.is_none_or(|cut| self.below(path).all(|(path, _)| depth(path) < cut))

@@ -14,7 +14,7 @@ use super::outlook::{Outlook, SURVEY_LIMIT};
 use super::plan::{Step, plan};
 use super::subject::{KnobKey, Subject};
 use super::tell::{self, Teller};
-use super::tree::Tree;
+use super::tree::{Tree, last};
 use super::want::{self, Want, Wants};
 use crate::flow::activity::{Action, Enforcement, KnobOutcome};
 use crate::flow::message::{Decisions, Entitlement, Name, Provenance};
@@ -134,7 +134,7 @@ impl Worker {
         if full {
             self.last_full = tick;
         }
-        self.outlook.look(&mut *self.hands, decisions, full);
+        self.outlook.look(&mut *self.hands, decisions, self.book.places(), full);
         let wants = self.wants(decisions);
         let hands = &*self.hands;
         let can = |knob| hands.level(knob) != Level::UNAVAILABLE;
@@ -204,8 +204,9 @@ impl Worker {
         let name = self.context_name(workload);
         let Ok(survey) = self.hands.survey(SURVEY_LIMIT) else { return Vec::new() };
         let tree = Tree::new(survey, SURVEY_LIMIT);
-        let Some(path) = tree.ours(&name).map(str::to_owned) else { return Vec::new() };
-        tree.below(&path).flat_map(|(_, node)| node.pids.iter().copied()).collect()
+        let mut places = self.book.places().iter().filter(|path| last(path) == name);
+        let Some(path) = places.find(|path| tree.node(path).is_some()) else { return Vec::new() };
+        tree.below(path).flat_map(|(_, node)| node.pids.iter().copied()).collect()
     }
 
     /// Takes everything back, except what is in doubt: that is the keeper's, who acts when

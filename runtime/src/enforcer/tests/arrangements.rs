@@ -261,6 +261,14 @@ fn managed_contexts_are_not_written_behind_their_managers_back() {
 }
 
 #[test]
+fn a_context_named_like_ours_elsewhere_is_not_taken_for_ours() {
+    let (host, mut bench) = arranged("/svc", |_| ("/user/outrigger-t-batch", 2));
+    bench.sweeps(3);
+    assert_eq!(host.file("/user/weight"), "1", "a lever like any other");
+    assert!(host.weight(CONTEXT).is_none());
+}
+
+#[test]
 fn who_is_held_by_another_sidecar_is_observed_only() {
     const THEIRS: &str = "/outrigger-daemon-7t9-jobs";
     for service in ["/", "/svc"] {

@@ -81,7 +81,8 @@ proptest! {
             wait_ms_per_s: None,
             contended: true,
         }];
-        let names = Names { own: "outrigger-t-batch", prefix: "outrigger-t-" };
+        let places = BTreeSet::from(["/outrigger-t-batch".to_owned()]);
+        let names = Names { own: "outrigger-t-batch", prefix: "outrigger-t-", places: &places };
         let pulls = search(&scene, names, &hogs, &protected);
 
         let inside = |path: &str, role: Role| of(role).any(|((seat, _), _)| contains(path, seat));
