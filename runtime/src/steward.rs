@@ -1,4 +1,4 @@
-//! Keeps the stages alive, and says when that is no longer possible.
+//! Keeps the sensor and the stages alive, and says when that is no longer possible.
 //!
 //! actix's own Supervisor does not restart an actor that panicked, so the steward owns the
 //! factories: it notices a stage that ended (its mailbox is closed) or hangs (no sign of life for
@@ -28,6 +28,16 @@ pub const BUDGET: usize = 5;
 /// See [`BUDGET`].
 pub const BUDGET_WINDOW: Duration = Duration::from_secs(60);
 
+/// Something that runs in a thread of its own.
+pub trait Life {
+    /// Whether it has not ended.
+    fn is_alive(&self) -> bool;
+    /// Asks for a sign of life; what gives some unasked need not heed it.
+    fn nudge(&self) {}
+    /// Ends it. If it does not react, nothing it does later counts.
+    fn cut(&mut self);
+}
+
 /// A stage that runs.
 pub struct Running {
     /// Wakes it.
@@ -36,11 +46,26 @@ pub struct Running {
     pub arbiter: ArbiterHandle,
 }
 
+impl Life for Running {
+    fn is_alive(&self) -> bool {
+        self.recipient.connected()
+    }
+
+    fn nudge(&self) {
+        // A full mailbox has a wake-up in it already.
+        let _ = self.recipient.try_send(Wake);
+    }
+
+    fn cut(&mut self) {
+        self.arbiter.stop();
+    }
+}
+
 /// How a stage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// It panicked: the mailbox is closed, though nobody stopped it.
+    /// It panicked: it has ended, though nobody stopped it.
     Panicked,
     /// It gave no sign of life.
     Hung,
@@ -61,8 +86,8 @@ pub struct StageHealth {
 
 struct Slot {
     name: &'static str,
-    start: Box<dyn FnMut() -> Running>,
-    running: Running,
+    start: Box<dyn FnMut() -> Box<dyn Life>>,
+    running: Box<dyn Life>,
     pulse: Arc<Pulse>,
     beats: u64,
     since: Instant,
@@ -122,12 +147,13 @@ impl Steward {
     }
 
     /// Starts a stage and keeps its factory.
-    pub fn add(
+    pub fn add<L: Life + 'static>(
         &mut self,
         name: &'static str,
         pulse: Arc<Pulse>,
-        mut start: impl FnMut() -> Running + 'static,
+        mut start: impl FnMut() -> L + 'static,
     ) {
+        let mut start = move || -> Box<dyn Life> { Box::new(start()) };
         let running = start();
         self.slots.push(Slot {
             name,
@@ -154,23 +180,23 @@ impl Steward {
     pub fn look(&mut self, now: Instant) -> Result<(), GivingUp> {
         for slot in &mut self.slots {
             let beats = slot.pulse.count();
-            let ending = if !slot.running.recipient.connected() {
+            let ending = if !slot.running.is_alive() {
                 Ending::Panicked
             } else if beats != slot.beats {
                 (slot.beats, slot.since) = (beats, now);
-                let _ = slot.running.recipient.try_send(Wake);
+                slot.running.nudge();
                 continue;
             } else if now.duration_since(slot.since) >= HANG {
                 Ending::Hung
             } else {
-                let _ = slot.running.recipient.try_send(Wake);
+                slot.running.nudge();
                 continue;
             };
             slot.last_ending = Some(ending);
             if !self.budget.take(now) {
                 return Err(GivingUp { stage: slot.name, ending });
             }
-            slot.running.arbiter.stop();
+            slot.running.cut();
             slot.running = (slot.start)();
             slot.restarts += 1;
             (slot.beats, slot.since) = (slot.pulse.count(), now);
@@ -192,10 +218,25 @@ impl Steward {
         }
     }
 
+    /// Ends one for good, so that it is not started anew, and waits for it as long as `patience`.
+    pub async fn end(&mut self, name: &'static str, patience: Duration) {
+        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else { return };
+        let mut slot = self.slots.remove(at);
+        slot.running.cut();
+        let ended = async {
+            while slot.running.is_alive() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::warn!(stage = name, "it does not end and is left behind");
+        }
+    }
+
     /// Stops the threads of all stages, in the order they were added.
     pub fn stop(&mut self) {
-        for slot in &self.slots {
-            slot.running.arbiter.stop();
+        for slot in &mut self.slots {
+            slot.running.cut();
         }
     }
 
@@ -318,6 +359,38 @@ mod tests {
             assert_eq!(bench.said.recv_timeout(SOON), Ok(8));
             assert_eq!(*bench.restarts.borrow(), [Ending::Hung]);
             drop(closed);
+        });
+    }
+
+    /// Gives no sign of life, and says when it is cut off.
+    struct Mute(mpsc::Sender<()>);
+    impl Life for Mute {
+        fn is_alive(&self) -> bool {
+            true
+        }
+        fn cut(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    #[test]
+    fn what_gives_no_sign_of_life_is_cut_off_and_what_was_ended_is_not_started_anew() {
+        actix::System::new().block_on(async {
+            let (tell, cut) = mpsc::channel();
+            let starts = Rc::new(RefCell::new(0));
+            let counted = Rc::clone(&starts);
+            let mut steward = Steward::new(|_, _| {});
+            steward.add("mute", Arc::default(), move || {
+                *counted.borrow_mut() += 1;
+                Mute(tell.clone())
+            });
+            let now = Instant::now();
+            steward.look(now + HANG + LOOK).expect("the budget is fresh");
+            assert_eq!((*starts.borrow(), cut.try_iter().count()), (2, 1));
+
+            steward.end("mute", Duration::from_millis(1)).await;
+            steward.look(now + HANG * 9).expect("there is nothing to look at");
+            assert_eq!((*starts.borrow(), cut.try_iter().count()), (2, 1));
         });
     }
 

@@ -14,6 +14,8 @@ pub enum Mutation {
     StuckUndo,
     /// The weight goes on the hogs' own cgroup, not on the lever.
     LeafOnly,
+    /// The sensor panics once, at its eighth sweep.
+    PanicSensor,
     /// This stage panics once, at its eighth batch.
     PanicMonitor,
     /// This stage panics once, at its eighth batch.
@@ -29,11 +31,12 @@ impl Mutation {
     pub const VARIABLE: &str = "OUTRIGGER_TEST_MUTATION";
 
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::EnforcerNoop,
         Self::SkipUndo,
         Self::StuckUndo,
         Self::LeafOnly,
+        Self::PanicSensor,
         Self::PanicMonitor,
         Self::PanicClassifier,
         Self::PanicTier,
@@ -47,6 +50,7 @@ impl Mutation {
             Self::SkipUndo => "skip-undo",
             Self::StuckUndo => "stuck-undo",
             Self::LeafOnly => "leaf-only",
+            Self::PanicSensor => "panic-sensor",
             Self::PanicMonitor => "panic-monitor",
             Self::PanicClassifier => "panic-classifier",
             Self::PanicTier => "panic-tier",

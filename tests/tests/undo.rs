@@ -367,6 +367,11 @@ fn killed_with_keeper() {
 }
 
 #[test]
+fn panic_in_sensor() {
+    nothing_stays(Ending::Panicked(Mutation::PanicSensor));
+}
+
+#[test]
 fn panic_in_monitor() {
     nothing_stays(Ending::Panicked(Mutation::PanicMonitor));
 }

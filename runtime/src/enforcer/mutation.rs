@@ -3,8 +3,8 @@
 //! Without the cargo feature `mutations` every question here is answered "no" at compile time.
 //! With it, the environment variable `OUTRIGGER_TEST_MUTATION` names the one fault:
 //! `enforcer-noop` (writes are skipped and pretended), `skip-undo` (nothing is taken back when
-//! the sidecar stops), `stuck-undo` (taking back never comes to an end), `leaf-only` (the lever is always the antagonist's own leaf), `panic-STAGE`
-//! (that stage panics once).
+//! the sidecar stops), `stuck-undo` (taking back never comes to an end), `leaf-only` (the lever is always the antagonist's own leaf),
+//! `panic-STAGE` (that stage, or the sensor, panics once).
 
 #[cfg(feature = "mutations")]
 fn is(name: &str) -> bool {
@@ -38,7 +38,7 @@ pub fn leaf_only() -> bool {
     is("leaf-only")
 }
 
-/// Panics, once in the life of the process, when `stage` works on its eighth batch.
+/// Panics, once in the life of the process, when `stage` (or `sensor`) works on its eighth batch.
 pub fn panic_in(stage: &str) {
     #[cfg(feature = "mutations")]
     {

@@ -14,7 +14,7 @@ use crate::flow::stage::{Core, Pulse, Stage};
 use crate::monitor::Monitor;
 use crate::peers::Lookout;
 use crate::policy::Neighbours;
-use crate::sensor::Sensor;
+use crate::sensor::{self, Sensor};
 use crate::status::Hub;
 use crate::steward::{Running, Steward};
 use crate::tier::Tier;
@@ -28,7 +28,9 @@ use tokio::sync::oneshot;
 
 /// Batches that may wait on an edge. Two ticks' worth of freshness; past it, batches merge.
 const EDGE: usize = 2;
-/// Until the edges have drained after the sensor was stopped.
+/// What the steward calls the sensor.
+const SENSOR: &str = "sensor";
+/// Until the sensor has stopped, and until the edges have drained after that.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often the keeper is looked at, and the state of the stages published.
 const ROUND: Duration = Duration::from_secs(1);
@@ -113,7 +115,6 @@ struct Assembly {
     journal: SharedJournal,
     edges: Edges,
     steward: Steward,
-    sensor: Sensor,
     facts: publish::Facts,
     _lookout: Option<Lookout>,
 }
@@ -154,15 +155,18 @@ impl Assembly {
         let edges = Edges::new();
         let views = Views::default();
         let demand = Arc::new(Demand::default());
-        let (steward, lookout) = stages(&order, &hub, &bench, &edges, &views, &demand, &keeper)?;
-        let sensor = Sensor::start(
+        let (mut steward, lookout) =
+            stages(&order, &hub, &bench, &edges, &views, &demand, &keeper)?;
+        let plan = sensor::Plan {
             registry,
-            order.config.policy.timing.tick,
+            tick: order.config.policy.timing.tick,
             demand,
-            Arc::clone(&edges.sweeps),
-        )
-        .map_err(|error| StartError::System(format!("no sensor: {error}")))?;
-        Ok(Self { hub, bench, keeper, journal, edges, steward, sensor, facts, _lookout: lookout })
+            next: Arc::clone(&edges.sweeps),
+            pulse: Arc::default(),
+            sweeps: Arc::default(),
+        };
+        steward.add(SENSOR, Arc::clone(&plan.pulse), move || Sensor::start(plan.clone()));
+        Ok(Self { hub, bench, keeper, journal, edges, steward, facts, _lookout: lookout })
     }
 
     fn parts(&self) -> Parts {
@@ -194,7 +198,7 @@ impl Assembly {
     }
 
     async fn end(mut self, gave_up: Option<String>) -> Ended {
-        self.sensor.stop();
+        self.steward.end(SENSOR, DRAIN).await;
         let drained = async {
             while !self.edges.are_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Actions kept for `status`, `explain` and the events.
 const KEPT: usize = 256;
@@ -62,6 +63,8 @@ pub struct Hub {
     facts: ArcSwap<Facts>,
     stages: ArcSwap<Vec<StageView>>,
     assessments: ArcSwap<Assessments>,
+    /// When those came.
+    heard: ArcSwap<Instant>,
     decisions: ArcSwap<Decisions>,
     enforcement: ArcSwap<Enforcement>,
     actions: ArcSwap<Vec<Arc<Action>>>,
@@ -76,6 +79,7 @@ impl Hub {
             facts: ArcSwap::default(),
             stages: ArcSwap::default(),
             assessments: ArcSwap::default(),
+            heard: ArcSwap::from_pointee(Instant::now()),
             decisions: ArcSwap::default(),
             enforcement: ArcSwap::default(),
             actions: ArcSwap::default(),
@@ -110,6 +114,7 @@ impl Hub {
     /// From the classifier, each tick.
     pub fn set_assessments(&self, assessments: Arc<Assessments>) {
         self.assessments.store(assessments);
+        self.heard.store(Arc::new(Instant::now()));
     }
 
     /// Whether a complete sweep has been judged: who is missing then is not there.
@@ -152,6 +157,7 @@ impl Hub {
             facts: &self.facts.load(),
             stages: &self.stages.load(),
             assessments: &self.assessments.load(),
+            silence: self.heard.load().elapsed(),
             decisions: &self.decisions.load(),
             enforcement: &self.enforcement.load(),
             actions: &self.actions.load(),

@@ -21,7 +21,8 @@ pub fn status(view: &StatusView, width: usize) -> String {
 }
 
 fn head(out: &mut String, view: &StatusView) {
-    let age = view.tick_wall_ms.saturating_sub(view.started_wall_ms);
+    let swept = view.tick_wall_ms.saturating_sub(view.started_wall_ms);
+    let age = swept.saturating_add(view.silent_ms);
     let _ = writeln!(
         out,
         "{} (process {}), up {}, {} sweeps, own use {} of CPU time and {} MiB",

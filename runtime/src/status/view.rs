@@ -8,6 +8,11 @@ use crate::policy::Class;
 use outrigger_sdk::Capability;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Intervals without anything new after which it is said that what is shown is old, and at least.
+const SILENT_INTERVALS: u64 = 8;
+const SILENT_MS: u64 = 3_000;
 
 /// Actions shown in a status; the events have more.
 const RECENT: usize = 16;
@@ -27,6 +32,8 @@ pub struct StatusView {
     pub tick: u64,
     /// When the last one began, milliseconds since the Unix epoch.
     pub tick_wall_ms: u64,
+    /// How long nothing has come of any sweep, ms.
+    pub silent_ms: u64,
     /// Length of the last interval, ms.
     pub interval_ms: u64,
     /// CPUs online.
@@ -193,6 +200,8 @@ pub struct Published<'a> {
     pub stages: &'a [StageView],
     /// The last assessments.
     pub assessments: &'a Assessments,
+    /// How long ago they came, or since the start if none did.
+    pub silence: Duration,
     /// The last decisions.
     pub decisions: &'a Decisions,
     /// Where the enforcer stands.
@@ -249,6 +258,7 @@ impl StatusView {
             started_wall_ms: identity.started_wall_ms,
             tick: assessments.provenance.tick,
             tick_wall_ms: assessments.provenance.wall_ms,
+            silent_ms: u64::try_from(from.silence.as_millis()).unwrap_or(u64::MAX),
             interval_ms: assessments.interval_ns / 1_000_000,
             cpus: assessments.cpus,
             paused: from.paused,
@@ -274,6 +284,11 @@ impl StatusView {
             stages: from.stages.to_vec(),
             own: from.own,
         };
+        if view.silent_ms > SILENT_MS.max(view.interval_ms.saturating_mul(SILENT_INTERVALS)) {
+            let seconds = view.silent_ms / 1000;
+            let sentence = format!("blind: nothing was seen for {seconds} s, all below is old");
+            view.degraded.insert(0, sentence);
+        }
         view.why_idle = why_idle(&view, identity);
         view
     }

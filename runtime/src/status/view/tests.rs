@@ -59,6 +59,7 @@ pub(crate) struct Scene {
     pub paused: bool,
     pub facts: Facts,
     pub assessments: Assessments,
+    pub silence: std::time::Duration,
     pub decisions: Decisions,
     pub enforcement: Enforcement,
     pub actions: Vec<Arc<Action>>,
@@ -103,6 +104,7 @@ impl Scene {
             facts: &self.facts,
             stages: &[],
             assessments: &self.assessments,
+            silence: self.silence,
             decisions: &self.decisions,
             enforcement: &self.enforcement,
             actions: &self.actions,
@@ -118,6 +120,17 @@ fn a_workload_is_put_together_from_all_stages() {
     let hogs = view.workload_of(812).unwrap();
     assert_eq!((hogs.tier, hogs.weight, hogs.knobs.len()), (3, 1, 1));
     assert!(view.workload_of(700).is_some_and(|w| w.protected && w.weight == 100));
+}
+
+#[test]
+fn what_is_old_is_said_to_be_old() {
+    let mut scene = Scene::governed();
+    scene.silence = std::time::Duration::from_secs(2);
+    assert_eq!(scene.view().degraded, Vec::<String>::new());
+    scene.silence = std::time::Duration::from_secs(9);
+    assert_eq!(scene.view().degraded, ["blind: nothing was seen for 9 s, all below is old"]);
+    scene.assessments.interval_ns = 5_000_000_000;
+    assert_eq!(scene.view().degraded, Vec::<String>::new(), "so it is with long ticks");
 }
 
 #[test]
