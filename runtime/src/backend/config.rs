@@ -74,6 +74,25 @@ impl PluginsConfig {
         problems
     }
 
+    /// What it says of plugins that are not there, one sentence each: so it has no effect.
+    pub fn unused(&self, found: impl Fn(&str) -> bool) -> Vec<String> {
+        let allow = self.allow.iter().enumerate();
+        let keyed = [
+            ("grants", self.grants.keys().collect::<Vec<_>>()),
+            ("config", self.config.keys().collect()),
+            ("pins", self.pins.keys().collect()),
+        ];
+        let keyed = keyed.into_iter().flat_map(|(section, names)| {
+            names.into_iter().map(move |name| (format!("{section}.{name}"), name))
+        });
+        allow
+            .map(|(index, name)| (format!("allow[{index}]"), name))
+            .chain(keyed)
+            .filter(|(_, name)| !found(name))
+            .map(|(key, name)| format!("plugins.{key} has no effect: no plugin {name:?} was found"))
+            .collect()
+    }
+
     /// Why a plugin of this name is not loaded, if it is not.
     pub(super) fn refuses(&self, name: &str) -> Option<&'static str> {
         let listed = |names: &[String]| names.iter().any(|n| n == name);
@@ -147,6 +166,16 @@ mod tests {
         assert!(config.grants("gpu", Capability::CPU_WEIGHT));
         assert!(!config.grants("gpu", Capability::CPU_LIMIT));
         assert!(!config.grants("other", Capability::CPU_WEIGHT));
+    }
+
+    #[test]
+    fn what_is_said_of_plugins_that_are_not_there_is_pointed_out() {
+        let config: PluginsConfig =
+            toml::from_str("allow = [\"linux-proc\", \"gpu\"]\npins.npu = \"\"\n").unwrap();
+        let told = config.unused(|name| name == "linux-proc");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("plugins.allow[1] has no effect: no plugin \"gpu\""));
+        assert!(told[1].starts_with("plugins.pins.npu has no effect"));
     }
 
     #[test]

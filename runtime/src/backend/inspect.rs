@@ -8,7 +8,7 @@ use super::locate::{Located, plugin_name};
 use super::negotiate::Offer;
 use super::plugin::{Plugin, Trust};
 use super::registry::Registry;
-use super::{deadline, load};
+use super::{deadline, load, schema};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +92,13 @@ impl PluginView {
             grant_needed: Vec::new(),
             config_schema: None,
         }
+    }
+
+    /// What is wrong with its configuration by its own schema; `None` if it has none or nothing is.
+    pub fn misconfigured(&self, config: &PluginsConfig) -> Option<String> {
+        let name = self.name.as_deref()?;
+        let schema = self.config_schema.as_ref()?.to_string();
+        schema::check(name, config.config.get(name)?, &schema).err()
     }
 
     /// Whether it is held and answers.

@@ -129,25 +129,12 @@ impl Registry {
         &self.refusals
     }
 
-    /// Faults of the configuration that only show now: grants, pins and configuration of plugins
-    /// that were not found.
+    /// Faults of the configuration that only show now: what it says of plugins that were not found.
     pub fn unused(&self, config: &PluginsConfig) -> Vec<String> {
         let found = |name: &str| {
             self.plugin(name).is_some()
                 || self.refusals.iter().any(|refusal| refusal.name.as_deref() == Some(name))
         };
-        let sections = [
-            ("grants", config.grants.keys().collect::<Vec<_>>()),
-            ("config", config.config.keys().collect()),
-            ("pins", config.pins.keys().collect()),
-        ];
-        sections
-            .into_iter()
-            .flat_map(|(section, names)| names.into_iter().map(move |name| (section, name)))
-            .filter(|(_, name)| !found(name))
-            .map(|(section, name)| {
-                format!("plugins.{section}.{name} has no effect: no plugin {name} was found")
-            })
-            .collect()
+        config.unused(found)
     }
 }

@@ -3,7 +3,8 @@
 use super::USAGE;
 use super::common::{Common, state_dir};
 use super::output::{Failure, print, print_json};
-use crate::config;
+use crate::backend::{FALLBACK, inspect};
+use crate::config::{self, ConfigError, Loaded, Problem};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -49,18 +50,67 @@ pub(super) fn run(command: &Command, common: &Common) -> Result<u8, Failure> {
 
 fn check(file: Option<&PathBuf>, json: bool, common: &Common) -> Result<u8, Failure> {
     let file = file.or(common.config.as_ref()).cloned();
-    match (common.load_file(file, Vec::new()), json) {
-        (Ok(loaded), true) => {
-            print_json(&json!({ "valid": true, "sources": loaded.sources, "problems": [] }))
+    let loaded = common.load_file(file, Vec::new()).and_then(|loaded| {
+        let Verdict { problems, warnings } = plugins(&loaded, common);
+        let error = ConfigError { problems };
+        if error.problems.is_empty() { Ok((loaded, warnings)) } else { Err(error) }
+    });
+    match (loaded, json) {
+        (Ok((loaded, warnings)), true) => print_json(&json!({
+            "valid": true, "sources": loaded.sources, "problems": [], "warnings": warnings
+        })),
+        (Ok((loaded, warnings)), false) => {
+            let mut text = match loaded.sources.as_slice() {
+                [] => "good: no file, variable or option; everything is built in\n".to_owned(),
+                sources => format!("good: {}\n", sources.join(", ")),
+            };
+            for warning in warnings {
+                text.push_str(&format!("warning: {warning}\n"));
+            }
+            print(&text)
         }
-        (Ok(loaded), false) => print(&match loaded.sources.as_slice() {
-            [] => "good: no file, variable or option; everything is built in\n".to_owned(),
-            sources => format!("good: {}\n", sources.join(", ")),
-        }),
         (Err(error), true) => {
             print_json(&json!({ "valid": false, "problems": error.problems }))?;
             Ok(USAGE)
         }
         (Err(error), false) => Err(error.into()),
     }
+}
+
+/// What only a look at the plugins tells.
+#[derive(Default)]
+struct Verdict {
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+/// Holds the configuration of each plugin that is there against its schema.
+fn plugins(loaded: &Loaded, common: &Common) -> Verdict {
+    let config = &loaded.config.plugins;
+    let executable = std::env::current_exe().ok();
+    let executable = executable.as_deref();
+    let found = inspect::list(config, &common.plugin_dirs, executable);
+    let path_of = |name: &str| {
+        found.iter().find(|view| view.name.as_deref() == Some(name)).and_then(|v| v.path.as_ref())
+    };
+    let mut verdict = Verdict {
+        warnings: config.unused(|name| name == FALLBACK || path_of(name).is_some()),
+        ..Verdict::default()
+    };
+    for name in config.config.keys() {
+        let Some(path) = path_of(name) else { continue };
+        let view = inspect::check(path, config, executable);
+        let key = format!("plugins.config.{name}");
+        match (view.misconfigured(config), view.config_schema, view.reason) {
+            (Some(message), ..) => {
+                let place = loaded.origin(&key);
+                verdict.problems.push(Problem { place, key, message, allowed: None });
+            }
+            (None, None, Some(reason)) => {
+                verdict.warnings.push(format!("{key} was not checked: {reason}"));
+            }
+            (None, ..) => {}
+        }
+    }
+    verdict
 }

@@ -82,7 +82,7 @@ enum Command {
     /// See the main job done on this machine, with figures: a small service under load, CPU hogs
     /// beside it, and three phases in turn: alone, unmanaged, governed.
     #[command(
-        after_help = "Examples:\n  outrigger demo\n  outrigger demo --seconds 10 --rounds 5 --json > demo.json"
+        after_help = "Examples:\n  outrigger demo\n  outrigger demo --seconds 10 --rounds 5 --json > demo.json\n\nExit codes: 0 every line of the verdict is [yes], 1 one is not, or it failed, 3 this machine cannot show it."
     )]
     Demo(demo::Args),
     #[command(hide = true)]
@@ -126,6 +126,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run_demo(args: &demo::Args) -> Result<u8, Failure> {
+    if let Some(unmet) = demo::needs::unmet() {
+        return Err(Failure::host(unmet));
+    }
     match demo::run(args, &demo::Sidecar) {
         Ok(true) => Ok(DONE),
         Ok(false) => Ok(FAILED),

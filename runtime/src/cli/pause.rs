@@ -71,7 +71,7 @@ fn settle(living: &Living) -> usize {
         let Ok(view) = serde_json::from_value::<StatusView>(status) else { return 0 };
         left = view.workloads.iter().map(|workload| workload.knobs.len()).sum();
         // What was on its way when the switch was turned has arrived two sweeps later.
-        if left == 0 && view.tick >= *first.get_or_insert(view.tick) + 2 {
+        if left == 0 && (view.tick == 0 || view.tick >= *first.get_or_insert(view.tick) + 2) {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));

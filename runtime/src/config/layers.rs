@@ -4,6 +4,7 @@ use super::Config;
 use super::file;
 use super::given::Given;
 use super::problem::{ConfigError, Problem};
+use super::required;
 use super::shape::{POLICY_KEYS, ROOT};
 use config::{Map, Source, Value, ValueKind};
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +43,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut layers = vec![defaults()?];
 
     for path in files(sources)? {
+        if let Some(why) = untrusted(&path) {
+            return Err(ConfigError::one(path.display().to_string(), "", why));
+        }
         let text = std::fs::read_to_string(&path).map_err(|error| {
             ConfigError::one(path.display().to_string(), "", format!("cannot be read: {error}"))
         })?;
@@ -57,16 +61,26 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
         names.push(given.place.clone());
     }
-    if !problems.is_empty() {
-        return Err(ConfigError { problems });
+    let mut values = merge(layers)?;
+    required::complete(&mut values, &mut problems);
+    // What was wrong by itself was left out, so that the rest can be looked at as well.
+    let whole = assemble(&values).map(|config| Loaded { config, sources: names, values });
+    let more = match &whole {
+        Ok(loaded) => loaded.problems(),
+        Err(error) => error.problems.clone(),
+    };
+    for problem in more {
+        // Not again for what is missing only because it was wrong.
+        if !problems.iter().any(|known: &Problem| is_within(&known.key, &problem.key)) {
+            problems.push(problem);
+        }
     }
+    if problems.is_empty() { whole } else { Err(ConfigError { problems }) }
+}
 
-    let values = merge(layers)?;
-    let loaded = Loaded { config: assemble(&values)?, sources: names, values };
-    match loaded.problems() {
-        problems if problems.is_empty() => Ok(loaded),
-        problems => Err(ConfigError { problems }),
-    }
+/// Whether a dotted path is the other one or leads further.
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The files to read, lowest first.
@@ -94,6 +108,14 @@ fn files(sources: &Sources) -> Result<Vec<PathBuf>, ConfigError> {
     let Some(main) = main else { return Ok(Vec::new()) };
     let drop_ins = drop_ins(&main);
     Ok(std::iter::once(main).filter(|main| main.is_file()).chain(drop_ins).collect())
+}
+
+/// Why root should not do what is written there: anybody may have written it.
+fn untrusted(path: &Path) -> Option<&'static str> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (crate::paths::effective_uid() == 0 && mode & 0o002 != 0)
+        .then_some("everybody may write to it, so root does not obey it: chmod o-w")
 }
 
 /// `conf.d/*.toml` beside a file, in the order of their names.
@@ -275,7 +297,7 @@ fn place(values: &Map<String, Value>, key: &str) -> String {
 }
 
 /// The origin of a value, or of the first one inside it that has one (merged tables have none).
-fn first_origin(value: &Value) -> Option<&str> {
+pub(super) fn first_origin(value: &Value) -> Option<&str> {
     value.origin().or_else(|| match &value.kind {
         ValueKind::Table(keys) => {
             let mut origins: Vec<&str> = keys.values().filter_map(first_origin).collect();

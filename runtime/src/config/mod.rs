@@ -12,6 +12,7 @@ mod file;
 mod given;
 mod layers;
 mod problem;
+mod required;
 mod shape;
 mod show;
 

@@ -11,6 +11,7 @@ pub mod hog;
 mod interrupt;
 pub mod load;
 mod machine;
+pub mod needs;
 mod phases;
 mod protocol;
 mod report;
@@ -78,7 +79,7 @@ impl Args {
 
 /// Runs the demo with `governor` and prints the result to standard output.
 ///
-/// Returns true if all phases ran and everything was restored, whatever the verdict. It installs
+/// Returns true if all phases ran, every promise was kept and everything was restored. It installs
 /// signal handlers and starts processes that die with the calling thread: call it on a thread
 /// that stays, best the main one.
 ///
@@ -96,5 +97,5 @@ pub fn run(args: &Args, governor: &dyn Governor) -> Result<bool, Error> {
         write!(out, "{report}")
     };
     printed.map_err(Error::Print)?;
-    Ok(report.restored)
+    Ok(report.restored && report.verdict.is_none_or(|verdict| verdict.met))
 }

@@ -63,6 +63,7 @@ struct Experiment<'a> {
     measurements: Vec<Measurement>,
     decisions: Vec<Decision>,
     differences: Vec<Difference>,
+    changed_by_others: Vec<Difference>,
     /// How the names of cgroups begin that the sidecars of this run made.
     marks: Vec<String>,
 }
@@ -103,6 +104,7 @@ pub(super) fn run(args: &Args, governor: &dyn Governor, live: &mut Live) -> Resu
         measurements: Vec::new(),
         decisions: Vec::new(),
         differences: Vec::new(),
+        changed_by_others: Vec::new(),
         marks: Vec::new(),
     };
     for round in 1..=args.rounds {
@@ -146,9 +148,10 @@ impl Experiment<'_> {
             .and_then(|()| self.measure(Phase::Governed, round, Some(governed.as_mut())));
         self.marks.push(governed.mark().to_owned());
         let stopped = governed.stop();
-        let found = left_behind(&before, &targets.everybody(), &self.marks);
+        let (found, others) = left_behind(&before, &targets.everybody(), &self.marks);
         self.live.restored(&found);
         self.differences.extend(found);
+        self.changed_by_others.extend(others);
         let measurement = measured?;
         stopped.map(|()| measurement)
     }
@@ -233,8 +236,13 @@ impl Experiment<'_> {
 
     fn close(mut self, before: &Snapshot) -> Report {
         drop(self.stage);
-        let found = left_behind(before, &[std::process::id()], &self.marks);
+        let (found, others) = left_behind(before, &[std::process::id()], &self.marks);
         self.differences.extend(found);
+        for other in others {
+            if !self.changed_by_others.contains(&other) {
+                self.changed_by_others.push(other);
+            }
+        }
         let phases = summarise(&self.measurements);
         Report {
             verdict: Verdict::of(&phases, self.machine.tick_us),
@@ -242,6 +250,7 @@ impl Experiment<'_> {
             decisions: self.decisions,
             restored: self.differences.is_empty(),
             differences: self.differences,
+            changed_by_others: self.changed_by_others,
             machine: self.machine,
             setup: self.setup,
             rounds: self.measurements,
@@ -249,13 +258,20 @@ impl Experiment<'_> {
     }
 }
 
-/// What is different now, without cgroups that somebody else's sidecar made meanwhile.
-fn left_behind(before: &Snapshot, pids: &[u32], marks: &[String]) -> Vec<Difference> {
+/// What is different now and may be our sidecar's doing, and what can only be somebody else's: a
+/// file of a cgroup that is not the sidecar's and that none of our processes is in or below. The
+/// sidecar is not asked, lest what it forgot be forgiven. Cgroups that other sidecars made
+/// meanwhile are neither.
+fn left_behind(
+    before: &Snapshot,
+    pids: &[u32],
+    marks: &[String],
+) -> (Vec<Difference>, Vec<Difference>) {
     let mut found = before.differences(&Snapshot::take(pids));
-    found.retain(|difference| {
-        let name = difference.subject.rsplit('/').next().unwrap_or_default();
-        let ours = marks.iter().any(|mark| name.starts_with(mark.as_str()));
-        difference.property != snapshot::EXISTENCE || ours
-    });
-    found
+    let is_marked = |difference: &Difference| {
+        let mut names = difference.subject.split('/');
+        names.any(|name| marks.iter().any(|mark| name.starts_with(mark.as_str())))
+    };
+    found.retain(|difference| difference.property != snapshot::EXISTENCE || is_marked(difference));
+    found.into_iter().partition(|difference| is_marked(difference) || before.concerns(difference))
 }

@@ -25,6 +25,8 @@ pub struct Report {
     pub restored: bool,
     /// What was not.
     pub differences: Vec<Difference>,
+    /// Files of other cgroups that somebody else changed meanwhile.
+    pub changed_by_others: Vec<Difference>,
     /// Against the bar that the demo sets itself.
     pub verdict: Option<Verdict>,
     /// Where it ran.
@@ -166,6 +168,9 @@ impl fmt::Display for Report {
         for difference in &self.differences {
             writeln!(f, "    {difference}")?;
         }
+        for difference in &self.changed_by_others {
+            writeln!(f, "Changed meanwhile by somebody else: {difference}")?;
+        }
         Ok(())
     }
 }
@@ -204,6 +209,7 @@ mod tests {
             decisions: Vec::new(),
             restored: true,
             differences: Vec::new(),
+            changed_by_others: Vec::new(),
             machine: Machine { cpus: 2, kernel: "6.1".to_owned(), tick_us: 4000 },
             setup: Setup {
                 seconds: 4,

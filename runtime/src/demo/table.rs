@@ -38,7 +38,12 @@ impl fmt::Display for Table<'_> {
             }
             writeln!(f)?;
         }
-        writeln!(f, "Medians over {} rounds; smallest to largest in brackets.", self.rounds)?;
+        match self.rounds {
+            1 => writeln!(f, "One round only: for medians and spreads, let it do --rounds 3.")?,
+            rounds => {
+                writeln!(f, "Medians over {rounds} rounds; smallest to largest in brackets.")?;
+            }
+        }
         let others = self.phases.iter().map(|phase| phase.others_cpus).fold(0.0, f64::max);
         if others > NOISE * self.machine.cpus as f64 {
             writeln!(

@@ -111,8 +111,12 @@ fn of_several_sidecars_one_must_be_named() {
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["instance"], "daemon");
     // Whom a process belongs to is asked of all.
-    let output = place.ask(&["explain", "4242"]);
+    let output = place.ask(&["explain", &std::process::id().to_string()]);
     assert!(stdout(&output).contains("belongs to no workload"), "{output:?}");
+    // No process can have this number.
+    let output = place.ask(&["explain", "4294967295"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("there is no process 4294967295"), "{output:?}");
     assert_eq!(place.ask(&["explain", "nobody"]).status.code(), Some(1));
     assert_eq!(place.ask(&["explain", "../status"]).status.code(), Some(2));
 }

@@ -125,6 +125,51 @@ fn problems_of_all_layers_come_together() {
 }
 
 #[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let place = Place::new(&[(
+        "outrigger.toml",
+        "[timing]\ntick = \"fast\"\ndwel = \"1s\"\n[contention]\nclear_ms_per_s = 500\n\
+         [[workload]]\nname = \"A b\"\n[[workload]]\nmatch = [{ name = \"[x\" }]\n\
+         [tiers.4]\ncap = 200\n[log]\nlevel = \"lots=of=it\"\n",
+    )]);
+    let error = load(&place.sources()).unwrap_err();
+    let mut keys: Vec<&str> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "contention.clear_ms_per_s",
+            "log.level",
+            "tiers.4.cap",
+            "tiers.4.priority",
+            "tiers.4.share",
+            "timing.dwel",
+            "timing.tick",
+            "workload[0].match",
+            "workload[0].name",
+            "workload[1].match[0].name",
+            "workload[1].name",
+        ],
+        "{error}"
+    );
+    let missing = "outrigger.toml:6:1: workload[0].match: is missing; allowed: an array of selec";
+    assert!(error.to_string().contains(missing), "{error}");
+}
+
+#[test]
+fn what_everybody_may_write_root_does_not_obey() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new(&[("outrigger.toml", "neighbours = \"untouched\"\n")]);
+    fs::set_permissions(place.main(), fs::Permissions::from_mode(0o666)).unwrap();
+    let loaded = load(&place.sources());
+    if crate::paths::effective_uid() == 0 {
+        assert!(loaded.unwrap_err().to_string().contains("everybody may write to it"));
+    } else {
+        assert!(loaded.is_ok());
+    }
+}
+
+#[test]
 fn what_makes_no_sense_together_names_its_place() {
     let place = Place::new(&[("outrigger.toml", "[contention]\n\nclear_ms_per_s = 500\n")]);
     let text = load(&place.sources()).unwrap_err().to_string();

@@ -43,6 +43,7 @@ const FILES: [&str; 30] = [
 /// Cgroup directories and what their files said.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
+    mounts: Vec<PathBuf>,
     directories: BTreeMap<PathBuf, BTreeMap<&'static str, String>>,
 }
 
@@ -55,6 +56,7 @@ impl Groups {
         let mut groups = Self::default();
         for mount in cgroup_mounts(&mounts) {
             groups.walk(&mount);
+            groups.mounts.push(mount);
         }
         groups
     }
@@ -75,6 +77,12 @@ impl Groups {
                 self.walk(&entry.path());
             }
         }
+    }
+
+    /// What a directory may be called in `/proc/PID/cgroup`; nothing if it is not below a mount.
+    pub(super) fn names(&self, directory: &Path) -> impl Iterator<Item = PathBuf> {
+        let below = self.mounts.iter().filter_map(move |mount| directory.strip_prefix(mount).ok());
+        below.map(|rest| Path::new("/").join(rest)).collect::<Vec<_>>().into_iter()
     }
 
     pub(super) fn keep(&mut self, wanted: impl Fn(&Path) -> bool) {

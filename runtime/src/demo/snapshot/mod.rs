@@ -8,6 +8,7 @@ mod tasks;
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -77,6 +78,15 @@ impl Snapshot {
         let mut found = self.tasks.differences(&later.tasks);
         found.extend(self.groups.differences(&later.groups));
         found
+    }
+
+    /// Whether a difference can be due to somebody who governs the threads of this snapshot: it is
+    /// about a thread, or about a cgroup that one of them is in or below. Whatever holds one group
+    /// back in favour of another is a file of one of the two or of their ancestors.
+    pub fn concerns(&self, difference: &Difference) -> bool {
+        let mut names = self.groups.names(Path::new(&difference.subject)).peekable();
+        let inside = |name: &PathBuf| self.tasks.groups().any(|g| Path::new(g).starts_with(name));
+        names.peek().is_none() || names.any(|name| inside(&name))
     }
 }
 

@@ -8,6 +8,9 @@ use super::Difference;
 /// A thread: process, thread, and its start in clock ticks since boot, since numbers are reused.
 type Key = (u32, u32, u64);
 
+/// How the names of properties begin that say in which cgroup a thread is.
+const GROUP: &str = "cgroup: ";
+
 /// Threads and their states.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
@@ -46,6 +49,12 @@ impl Tasks {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.threads.is_empty()
+    }
+
+    /// The cgroups they are in, by the names in `/proc/PID/cgroup`.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        let properties = self.threads.values().flat_map(|state| &state.properties);
+        properties.filter(|(name, _)| name.starts_with(GROUP)).map(|(_, path)| path.as_str())
     }
 
     /// The state of the main thread of `pid`.
@@ -145,7 +154,7 @@ impl TaskState {
                 Some(controllers) => controllers,
                 None => continue,
             };
-            put(&format!("cgroup: {hierarchy}"), parts.next().map(str::to_owned));
+            put(&format!("{GROUP}{hierarchy}"), parts.next().map(str::to_owned));
         }
         // Of a thread that exits v1 says that it is in the root. It may have begun to while we
         // read, so the question comes last.

@@ -157,6 +157,28 @@ fn a_new_group_of_ours_and_a_changed_file_are_seen() {
 }
 
 #[test]
+fn a_group_concerns_whoever_is_in_or_below_it() {
+    let Some(inside) = Group::create("inside") else { return };
+    let Some(beside) = Group::create("beside") else { return };
+    let sleeper = Sleeper::start();
+    fs::write(inside.0.join("cgroup.procs"), sleeper.pid().to_string()).unwrap();
+    let snapshot = Snapshot::take(&[sleeper.pid()]);
+    let of = |subject: &Path| Difference {
+        subject: subject.display().to_string(),
+        property: "cpu.shares".to_owned(),
+        before: "1024".to_owned(),
+        after: "2".to_owned(),
+    };
+
+    assert!(snapshot.concerns(&of(&inside.0)));
+    assert!(snapshot.concerns(&of(inside.0.parent().unwrap())));
+    assert!(!snapshot.concerns(&of(&beside.0)));
+    assert!(snapshot.concerns(&of(Path::new("process 1 thread 1"))));
+    // An empty group is removed at the end.
+    drop(sleeper);
+}
+
+#[test]
 fn a_child_born_demoted_is_compared_with_its_ancestor() {
     let parent = Command::new("sh")
         .args(["-c", "read go; sleep 600 & echo $!; wait"])

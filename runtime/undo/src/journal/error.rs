@@ -38,7 +38,7 @@ pub enum JournalError {
     #[error("{} is not a directory that only its owner, this user, can write to; choose another state directory", .0.display())]
     NotPrivate(PathBuf),
     /// The file begins with something else than a header this version can read.
-    #[error("{} is not a journal this version can read: {reason}", path.display())]
+    #[error("{at} is not a journal this version can read: {reason}; what it says cannot be put back. Set it aside with `mv {at} {at}.corrupt`, look there at what was changed, and start again", at = path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
