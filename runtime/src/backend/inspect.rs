@@ -94,6 +94,11 @@ impl PluginView {
         }
     }
 
+    /// Its state for people: how far a file got that is not used is for machines.
+    pub fn standing(&self) -> &'static str {
+        standing(self.state, self.reason.is_some())
+    }
+
     /// What is wrong with its configuration by its own schema; `None` if it has none or nothing is.
     pub fn misconfigured(&self, config: &PluginsConfig) -> Option<String> {
         let name = self.name.as_deref()?;
@@ -105,6 +110,11 @@ impl PluginView {
     pub fn is_usable(&self) -> bool {
         matches!(self.state, "probed" | "active" | "degraded")
     }
+}
+
+/// How people call a state; `refused` if there is a reason against it.
+pub fn standing(state: &str, refused: bool) -> &str {
+    if refused && matches!(state, "discovered" | "checked") { "not used" } else { state }
 }
 
 fn grant_needed(offers: &[Offer]) -> Vec<String> {

@@ -16,6 +16,8 @@ use outrigger_undo::{Task, knob};
 /// given by number has ended; then puts everything back. Whoever is protected is not held back,
 /// whatever --best-effort matches. `nohup` keeps it alive when the terminal is closed.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("targets").required(true).multiple(true)
+    .args(["pids", "cgroup", "matching"]))]
 #[command(after_help = "\
 Examples:
   outrigger attach --pid \"$(pidof redis-server)\" --best-effort 'name=stress-ng*'
@@ -23,8 +25,7 @@ Examples:
   outrigger attach --match 'exe=/usr/sbin/nginx,uid=33' --neighbours same-session --dry-run")]
 pub(super) struct Args {
     /// Process to protect, or several with blanks or commas between them; may be repeated.
-    #[arg(long = "pid", value_name = "N", required_unless_present_any = ["cgroup", "matching"],
-          value_parser = pids)]
+    #[arg(long = "pid", value_name = "N", value_parser = pids)]
     pids: Vec<Pids>,
     /// Cgroup to protect, with everything below it, as a path within its hierarchy.
     #[arg(long, value_name = "PATH")]

@@ -1,7 +1,7 @@
 //! Options that every command takes, and the configuration they lead to.
 
 use super::output::tell;
-use crate::config::{ConfigError, FORMATS, Given, Loaded, Sources, load};
+use crate::config::{ConfigError, Examined, FORMATS, Given, Loaded, Sources, examine, load};
 use crate::paths::{StateDir, Surroundings};
 use std::path::PathBuf;
 
@@ -33,15 +33,19 @@ pub(super) struct Common {
 impl Common {
     /// Reads the configuration, with these options and the given ones as its last layer.
     pub fn load(&self, options: Vec<Given>) -> Result<Loaded, ConfigError> {
-        self.load_file(self.config.clone(), options)
+        load(&self.sources(self.config.clone(), options)?)
     }
 
-    /// The same, of the named file.
-    pub fn load_file(
+    /// Reads it from the named file, and whatever is wrong with it.
+    pub fn examine(&self, file: Option<PathBuf>) -> Result<Examined, ConfigError> {
+        examine(&self.sources(file, Vec::new())?)
+    }
+
+    fn sources(
         &self,
         file: Option<PathBuf>,
         mut options: Vec<Given>,
-    ) -> Result<Loaded, ConfigError> {
+    ) -> Result<Sources, ConfigError> {
         if let Some(path) = &self.state_dir {
             let text = path.to_str().ok_or_else(|| {
                 ConfigError::one("command line --state-dir", "state.dir", "is not valid UTF-8")
@@ -58,12 +62,8 @@ impl Common {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        load(&Sources {
-            file,
-            candidates: Surroundings::of_process().config_files(),
-            environment,
-            options,
-        })
+        let candidates = Surroundings::of_process().config_files();
+        Ok(Sources { file, candidates, environment, options })
     }
 }
 

@@ -4,7 +4,7 @@ use super::USAGE;
 use super::common::{Common, state_dir};
 use super::output::{Failure, print, print_json};
 use crate::backend::{FALLBACK, inspect};
-use crate::config::{self, ConfigError, Loaded, Problem};
+use crate::config::{self, ConfigError, Examined, Loaded, Problem};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -50,10 +50,13 @@ pub(super) fn run(command: &Command, common: &Common) -> Result<u8, Failure> {
 
 fn check(file: Option<&PathBuf>, json: bool, common: &Common) -> Result<u8, Failure> {
     let file = file.or(common.config.as_ref()).cloned();
-    let loaded = common.load_file(file, Vec::new()).and_then(|loaded| {
-        let Verdict { problems, warnings } = plugins(&loaded, common);
-        let error = ConfigError { problems };
-        if error.problems.is_empty() { Ok((loaded, warnings)) } else { Err(error) }
+    let loaded = common.examine(file).and_then(|Examined { loaded, mut problems }| {
+        let verdict = loaded.as_ref().map(|loaded| plugins(loaded, common)).unwrap_or_default();
+        problems.extend(verdict.problems);
+        match loaded {
+            Some(loaded) if problems.is_empty() => Ok((loaded, verdict.warnings)),
+            _ => Err(ConfigError { problems }),
+        }
     });
     match (loaded, json) {
         (Ok((loaded, warnings)), true) => print_json(&json!({

@@ -68,9 +68,15 @@ enum Command {
     Status(status::Args),
     Explain(explain::Args),
     Doctor(doctor::Args),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  outrigger plugins list\n  outrigger plugins probe\n  outrigger plugins check ./liboutrigger_mine.so"
+    )]
     Plugins(plugins::Command),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  outrigger config show\n  outrigger config check web.toml"
+    )]
     Config(config::Command),
     Restore(restore::Args),
     /// Tell a running sidecar to hold nobody back.
@@ -167,9 +173,8 @@ mod tests {
         for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name}");
-            let own = command.get_after_help().is_some();
             let below = command.get_subcommands().all(|inner| inner.get_after_help().is_some());
-            assert!(own || (command.has_subcommands() && below), "{name} has no examples");
+            assert!(command.get_after_help().is_some() && below, "{name} has no examples");
         }
     }
 }

@@ -82,17 +82,15 @@ fn show(views: &[PluginView], json: bool, in_detail: bool) -> Result<u8, Failure
 fn in_short(view: &PluginView) -> String {
     let path = view.path.as_ref().map_or_else(|| "built in".into(), |p| p.display().to_string());
     let name = view.name.as_deref().unwrap_or("-");
-    match &view.reason {
-        Some(reason) => format!("{name:<18} not used  {reason}\n"),
-        None => format!("{name:<18} {:<9} {path}\n", view.state),
-    }
+    let about = view.reason.as_ref().unwrap_or(&path);
+    format!("{name:<18} {:<10} {about}\n", view.standing())
 }
 
 fn in_full(view: &PluginView) -> String {
     let mut text = String::new();
     let name = view.name.as_deref().unwrap_or("(no name)");
     let version = view.version.as_deref().unwrap_or_default();
-    let _ = writeln!(text, "{name} {version} ({})", view.state);
+    let _ = writeln!(text, "{name} {version} ({})", view.standing());
     for (label, value) in [
         ("file", view.path.as_ref().map(|path| path.display().to_string())),
         ("digest", view.digest.clone()),

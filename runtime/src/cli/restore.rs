@@ -87,8 +87,8 @@ fn restore(instances: &[Instance], json: bool) -> Result<u8, Failure> {
 }
 
 fn summary(id: &str, report: &Report) -> String {
-    let restored = report.items.iter().filter(|i| i.outcome == Outcome::Restored).count();
-    let mut text = format!("{id}: {restored} of {} changes put back", report.items.len());
+    let outcomes: Vec<&Outcome> = report.items.iter().map(|item| &item.outcome).collect();
+    let mut text = format!("{id}: {}", fates(&outcomes));
     for item in &report.items {
         match &item.outcome {
             Outcome::Foreign { found } => {
@@ -112,6 +112,24 @@ fn summary(id: &str, report: &Report) -> String {
         let _ = write!(text, "\n  {note}");
     }
     text + "\n"
+}
+
+/// How many were put back, and what became of those that need no line of their own.
+fn fates(outcomes: &[&Outcome]) -> String {
+    let count = |fate: &Outcome| outcomes.iter().filter(|outcome| **outcome == fate).count();
+    let mut text = format!("{} of {} changes put back", count(&Outcome::Restored), outcomes.len());
+    for (fate, words) in [
+        (Outcome::Unchanged, "already as before"),
+        (Outcome::Gone, "on what is no more"),
+        (Outcome::Dropped, "gone with a context of ours"),
+        (Outcome::Irreversible, "not to be taken back, as was allowed"),
+    ] {
+        match count(&fate) {
+            0 => {}
+            number => text.push_str(&format!(", {number} {words}")),
+        }
+    }
+    text
 }
 
 fn look(instances: &[Instance], json: bool) -> Result<u8, Failure> {
@@ -149,4 +167,18 @@ fn look(instances: &[Instance], json: bool) -> Result<u8, Failure> {
         return print_json(&all);
     }
     print(if text.is_empty() { "nothing was left behind\n" } else { &text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_each_change_is_told() {
+        let outcomes = [Outcome::Restored, Outcome::Dropped, Outcome::Gone, Outcome::Gone];
+        assert_eq!(
+            fates(&outcomes.each_ref()),
+            "1 of 4 changes put back, 2 on what is no more, 1 gone with a context of ours"
+        );
+    }
 }

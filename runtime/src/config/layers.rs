@@ -38,6 +38,26 @@ pub struct Loaded {
 /// # Errors
 /// Every problem of every layer; if there are none, every problem of the whole.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    match examine(sources)? {
+        Examined { loaded: Some(loaded), problems } if problems.is_empty() => Ok(loaded),
+        Examined { problems, .. } => Err(ConfigError { problems }),
+    }
+}
+
+/// A configuration that may be wrong.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// What it would be without what is wrong with it, if that can be said.
+    pub loaded: Option<Loaded>,
+    /// Everything that is wrong, in the order of the sources.
+    pub problems: Vec<Problem>,
+}
+
+/// The same, for whoever wants to look further although something is wrong.
+///
+/// # Errors
+/// Files that cannot be read at all.
+pub fn examine(sources: &Sources) -> Result<Examined, ConfigError> {
     let mut problems = Vec::new();
     let mut names = Vec::new();
     let mut layers = vec![defaults()?];
@@ -75,7 +95,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
             problems.push(problem);
         }
     }
-    if problems.is_empty() { whole } else { Err(ConfigError { problems }) }
+    Ok(Examined { loaded: whole.ok(), problems })
 }
 
 /// Whether a dotted path is the other one or leads further.

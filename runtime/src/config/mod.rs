@@ -19,7 +19,7 @@ mod show;
 pub use crate::backend::PluginsConfig;
 pub use expression::{ExpressionError, selector};
 pub use given::Given;
-pub use layers::{Loaded, Sources, load};
+pub use layers::{Examined, Loaded, Sources, examine, load};
 pub use problem::{ConfigError, Problem};
 pub use shape::{FORMATS, LEVELS};
 pub use show::{json, text};

@@ -130,7 +130,7 @@ impl fmt::Display for Diagnosis {
             let name = plugin.name.as_deref().unwrap_or("(no name)");
             let path = plugin.path.as_ref().map(|path| path.display().to_string());
             let about = plugin.reason.clone().or(path).unwrap_or_else(|| "built in".to_owned());
-            writeln!(f, "{name:<18} {:<12} {about}", plugin.state)?;
+            writeln!(f, "{name:<18} {:<12} {about}", plugin.standing())?;
         }
         Ok(())
     }

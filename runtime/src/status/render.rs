@@ -2,6 +2,7 @@
 
 use super::view::{StatusView, WorkloadView};
 use super::{knobs, plain, words};
+use crate::backend::inspect::standing;
 use std::fmt::Write as _;
 
 /// Actions shown; `--json` has more.
@@ -111,7 +112,10 @@ fn troubles(out: &mut String, view: &StatusView) {
         .backends
         .iter()
         .filter(|backend| !backend.reason.is_empty())
-        .map(|backend| format!("{} {}: {}", backend.name, backend.state, backend.reason))
+        .map(|backend| {
+            let state = standing(&backend.state, true);
+            format!("{} {state}: {}", backend.name, backend.reason)
+        })
         .collect();
     for line in asleep {
         let _ = writeln!(out, "backend {line}");

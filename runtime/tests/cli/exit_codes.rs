@@ -34,6 +34,8 @@ fn bad_usage_of_run_is_125_and_of_others_2() {
     assert_eq!(code(&[]), 125);
     let attach = outrigger().args(["attach", "--best-effort", "name=x"]).output().unwrap();
     assert_eq!(attach.status.code(), Some(2));
+    let told = stderr(&attach);
+    assert!(told.contains("<--pid <N>|--cgroup <PATH>|--match <EXPR>>"), "{told}");
     assert_eq!(outrigger().arg("no-such-command").output().unwrap().status.code(), Some(2));
 }
 
