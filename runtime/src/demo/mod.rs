@@ -25,6 +25,7 @@ mod verdict;
 
 use std::io::{self, Write};
 
+use crate::status::plain_lines;
 pub use error::Error;
 pub use govern::{Governed, Governor, Sidecar, Targets};
 pub use machine::{Machine, busy_time};
@@ -94,7 +95,8 @@ pub fn run(args: &Args, governor: &dyn Governor) -> Result<bool, Error> {
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out))
     } else {
-        write!(out, "{report}")
+        // Others choose the names of their cgroups.
+        out.write_all(plain_lines(&report.to_string()).as_bytes())
     };
     printed.map_err(Error::Print)?;
     Ok(report.restored && report.verdict.is_none_or(|verdict| verdict.met))

@@ -13,6 +13,7 @@ use super::snapshot::Difference;
 use super::summary::Summary;
 use super::table::{Table, grouped, mark, percent};
 use super::verdict::{PhaseResult, Verdict};
+use crate::status::plain_lines;
 
 /// The result. Its fields are the keys of `outrigger demo --json`.
 #[derive(Clone, Debug, Serialize)]
@@ -143,7 +144,7 @@ impl Live {
 
     fn line(&mut self, text: &str) {
         let begin = if std::mem::take(&mut self.pending) { "\r\x1b[2K" } else { "" };
-        put(&format!("{begin}{text}\n"));
+        put(&format!("{begin}{}\n", plain_lines(text)));
     }
 }
 
