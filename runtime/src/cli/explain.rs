@@ -3,6 +3,7 @@
 use super::common::Common;
 use super::instances::{Which, living};
 use super::output::{Failure, print, print_json};
+use super::{DONE, FAILED};
 use crate::control::{ClientError, Method, request};
 use crate::status::Explanation;
 use serde_json::Value;
@@ -56,16 +57,12 @@ pub(super) fn run(args: &Args, common: &Common) -> Result<u8, Failure> {
     let unknown = answer["workload"].is_null()
         && answer["actions"].as_array().is_none_or(Vec::is_empty)
         && args.subject.parse().is_ok_and(gone);
-    if unknown {
-        let pid = &args.subject;
-        return Err(Failure::failed(format!(
-            "there is no process {pid}, and none is known that was"
-        )));
-    }
+    // The answer says that there is none; a script needs to know it too.
+    let code = if unknown { FAILED } else { DONE };
     if args.json {
-        return print_json(&answer);
+        return print_json(&answer).map(|_| code);
     }
     let explanation: Explanation = serde_json::from_value(answer)
         .map_err(|error| Failure::failed(format!("the sidecar is of another version: {error}")))?;
-    print(&explanation.to_string())
+    print(&explanation.to_string()).map(|_| code)
 }

@@ -116,7 +116,7 @@ fn of_several_sidecars_one_must_be_named() {
     // No process can have this number.
     let output = place.ask(&["explain", "4294967295"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("there is no process 4294967295"), "{output:?}");
+    assert!(stdout(&output).contains("There is no process 4294967295"), "{output:?}");
     assert_eq!(place.ask(&["explain", "nobody"]).status.code(), Some(1));
     assert_eq!(place.ask(&["explain", "../status"]).status.code(), Some(2));
 }
