@@ -150,10 +150,15 @@ impl Experiment<'_> {
         let stopped = governed.stop();
         let (found, others) = left_behind(&before, &targets.everybody(), &self.marks);
         self.live.restored(&found);
+        let found_nothing = found.is_empty();
         self.differences.extend(found);
         self.changed_by_others.extend(others);
         let measurement = measured?;
-        stopped.map(|()| measurement)
+        // A sidecar that knows that it left something behind fails; what it left says more.
+        if found_nothing {
+            stopped?;
+        }
+        Ok(measurement)
     }
 
     fn await_reaction(&mut self, governed: &mut dyn Governed, round: u32) -> Result<(), Error> {
