@@ -3,9 +3,9 @@
 //!
 //! The memory nodes are not a knob here: a new cpuset gets its parent's, an old one keeps its own.
 
-use crate::draft::Draft;
-use crate::error::range;
-use crate::group::Group;
+use outrigger_cgroup::draft::Draft;
+use outrigger_cgroup::error::range;
+use outrigger_cgroup::group::Group;
 use outrigger_sdk::undo::knob::cpu_list;
 use outrigger_sdk::{Capability, Error};
 

@@ -3,14 +3,13 @@
 //! Nothing is assumed from a version where a file can be looked at, and nothing is written to
 //! find out: whether a place may be written is asked of the kernel.
 
-use crate::group::Group;
-use crate::knobs::space_of;
-use crate::mounts::Space;
-use crate::place::Places;
+use crate::space_of;
+use outrigger_cgroup::group::Group;
+use outrigger_cgroup::mounts::Space;
+use outrigger_cgroup::place::Places;
+use outrigger_cgroup::probe::{has, members, pressure, unavailable};
 use outrigger_sdk::{Capability, CapabilityReport, Error};
 
-const DELEGATE: &str =
-    "run as root, or have a cgroup subtree delegated to this user and name it in `base`";
 const V2_HOST: &str = "the linux-cgroup2 backend is for this host";
 
 /// Knobs and readings, and the file that shows the kernel has it. Files that exist in the root
@@ -90,7 +89,7 @@ pub fn probe(places: &Places) -> Vec<CapabilityReport> {
             }
             match best.capability {
                 Capability::CONTEXT => context(places),
-                Capability::MEMBERS => members(places),
+                Capability::MEMBERS => members(places.open(Space::Cpu)),
                 Capability::OBSERVE_CONTEXTS => contexts(places),
                 Capability::OBSERVE_PRESSURE => pressure(places),
                 knob => match reach(knob, places) {
@@ -102,31 +101,12 @@ pub fn probe(places: &Places) -> Vec<CapabilityReport> {
         .collect()
 }
 
-fn unavailable(capability: Capability, error: &Error) -> CapabilityReport {
-    let hint = match error.code {
-        outrigger_sdk::ErrorCode::PRIVILEGE | outrigger_sdk::ErrorCode::NOT_DELEGATED => DELEGATE,
-        _ if error.step == "open" => "mount the controller, or use another backend for this",
-        _ => "a newer kernel has it",
-    };
-    CapabilityReport::unavailable(capability, error.message.clone(), hint)
-}
-
 /// The hierarchy is there, we may make contexts in it, and the kernel has the file.
 fn reach(knob: Capability, places: &Places) -> Result<(), Error> {
     let place = places.open(space_of(knob).unwrap_or(Space::Cpu))?;
     let Some((_, file)) = FILES.iter().find(|(known, _)| *known == knob) else { return Ok(()) };
-    let base = Group::at(&place.hierarchy, &place.base)?;
-    let there = |group: &Group| group.dir.join(file).exists();
-    let known = match NOT_IN_ROOT.iter().find(|(name, _)| name == file) {
-        Some((_, since)) if base.is_root() => {
-            base.children().iter().any(there) || release() >= *since
-        }
-        _ => there(&base),
-    };
-    if known {
-        return Ok(());
-    }
-    Err(Error::not_supported("probe", format!("this kernel has no {file}")))
+    let since = NOT_IN_ROOT.iter().find(|(name, _)| name == file).map(|(_, since)| *since);
+    has(place, file, since)
 }
 
 fn context(places: &Places) -> CapabilityReport {
@@ -142,23 +122,10 @@ fn context(places: &Places) -> CapabilityReport {
     }
 }
 
-fn members(places: &Places) -> CapabilityReport {
-    const MEMBERS: Capability = Capability::MEMBERS;
-    match places.open(Space::Cpu) {
-        Ok(place) if place.base == "/" => CapabilityReport::full(MEMBERS),
-        Ok(place) => CapabilityReport::degraded(
-            MEMBERS,
-            format!("contexts are made below {}; what is elsewhere is not moved", place.base),
-            "launch the application through outrigger, or run as root on the host",
-        ),
-        Err(error) => unavailable(MEMBERS, &error),
-    }
-}
-
 fn contexts(places: &Places) -> CapabilityReport {
     const OBSERVE: Capability = Capability::OBSERVE_CONTEXTS;
     let Some(cpu) = places.get(Space::Cpu) else {
-        return unavailable(OBSERVE, &crate::place::not_mounted(Space::Cpu));
+        return unavailable(OBSERVE, &outrigger_cgroup::place::not_mounted(Space::Cpu));
     };
     let counted = [Space::Cpuacct, Space::Unified].iter().any(|space| places.get(*space).is_some());
     match Group::at(&cpu.hierarchy, &cpu.base).and_then(|base| base.read("cpu.stat")) {
@@ -172,45 +139,11 @@ fn contexts(places: &Places) -> CapabilityReport {
     }
 }
 
-fn pressure(places: &Places) -> CapabilityReport {
-    const PRESSURE: Capability = Capability::OBSERVE_PRESSURE;
-    let Some(place) = places.get(Space::Unified) else {
-        return unavailable(PRESSURE, &crate::place::not_mounted(Space::Unified));
-    };
-    match Group::at(&place.hierarchy, &place.base).and_then(|base| base.read("cpu.pressure")) {
-        Ok(text) if text.starts_with("some ") => CapabilityReport::full(PRESSURE),
-        Ok(_) | Err(_) => CapabilityReport::unavailable(
-            PRESSURE,
-            "the kernel keeps no pressure (PSI) for cgroups",
-            "boot with psi=1, on Linux 4.20 or newer",
-        ),
-    }
-}
-
-/// Version of the running kernel; (0, 0) if it cannot be told.
-fn release() -> (u32, u32) {
-    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    version(&text).unwrap_or((0, 0))
-}
-
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use outrigger_sdk::Level;
-
-    #[test]
-    fn kernel_versions_are_compared_by_number() {
-        assert_eq!(version("6.18.5-amd64\n"), Some((6, 18)));
-        assert_eq!(version("5.4"), Some((5, 4)));
-        assert_eq!(version("x"), None);
-        assert!(version("5.10.0").unwrap() < (5, 14));
-    }
 
     #[test]
     fn without_any_v1_controller_everything_is_unavailable_with_a_hint() {

@@ -6,9 +6,10 @@
 //! because that switches bandwidth control off for the whole machine and on again with the next
 //! limit (8 ms each time); it gets a limit that never limits. Undo sets -1.
 
-use crate::draft::Draft;
-use crate::error::range;
-use crate::group::Group;
+use outrigger_cgroup::draft::Draft;
+use outrigger_cgroup::error::range;
+use outrigger_cgroup::group::Group;
+use outrigger_cgroup::version::Asked;
 use outrigger_sdk::undo::knob::cpu_list;
 use outrigger_sdk::{Capability, Error};
 
@@ -73,8 +74,13 @@ fn burst_file(group: &Group) -> Group {
     if group.exists { group.clone() } else { group.parent().unwrap_or_else(|| group.clone()) }
 }
 
-/// Prepares limit and burst together. `limit`: millicores or -1; `burst`: us per period.
-pub fn prepare(group: &Group, limit: Option<i64>, burst: Option<i64>, draft: &mut Draft) {
+/// Prepares limit (millicores or -1) and burst (us per period) together.
+pub fn prepare(asked: Asked<'_>, group: &Group, draft: &mut Draft) {
+    let limit = asked.value(Capability::CPU_LIMIT);
+    let burst = asked.value(Capability::CPU_BURST);
+    if limit.is_none() && burst.is_none() {
+        return;
+    }
     let now = match Bandwidth::of(group) {
         Ok(now) => now,
         Err(error) => {

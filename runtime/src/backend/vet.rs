@@ -123,7 +123,8 @@ fn subject(desired: &Desired, knob: Capability, operation: &Operation) -> Result
     } else {
         // A context that needs one more hierarchy takes its tasks there; which they are, only
         // the backend knows. That it is this context's place is checked below.
-        operation.kind == Kind::Membership && leads_to(&operation.after, &desired.context)
+        operation.kind == Kind::Membership
+            && (leads_to(&operation.after, &desired.context) || makes_room(operation))
     };
     if !asked {
         return Err(format!("about {task}, which was not asked about"));
@@ -141,6 +142,13 @@ fn leads_to(path: &str, context: &ContextId) -> bool {
     } else {
         path == context.path.as_str()
     }
+}
+
+/// Whether it moves a task one step down: a v2 group that hands controllers to its children may
+/// hold no process itself.
+fn makes_room(operation: &Operation) -> bool {
+    let above = operation.after.rsplit_once('/').map(|(above, _)| above);
+    above == Some(operation.before.as_str())
 }
 
 /// Whether the locator is one that such an operation can have.

@@ -172,6 +172,10 @@ impl Work<'_> {
         }
         let (after, kind, locator) =
             (operation.after.clone(), operation.kind, operation.locator.clone());
+        let shared = self.step.subject.shares(&operation);
+        if shared && let Some((directory, _)) = operation.locator.rsplit_once('/') {
+            outcome.target = directory.to_owned();
+        }
         let committed = if self.mode.pretend {
             super::hands::Committed { token: None, result: Ok(after) }
         } else {
@@ -192,10 +196,13 @@ impl Work<'_> {
                 if knob == Capability::CPU_IDLE {
                     self.idle_turned();
                 }
-                self.book.read_back(key.clone(), &value);
-                outcome.read_back = Some(value);
+                outcome.read_back = Some(value.clone());
                 self.news.push((Sort::Turned, outcome.clone()));
-                answer.writes.push((key, outcome));
+                // What several contexts stand on stays until everything is put back.
+                if !shared {
+                    self.book.read_back(key.clone(), &value);
+                    answer.writes.push((key, outcome));
+                }
             }
             (Err(error), Some(token)) if error.code == ErrorCode::DEADLINE => {
                 outcome.error = Some(KnobFailure::from(&error));

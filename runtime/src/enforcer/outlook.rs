@@ -193,7 +193,9 @@ impl Outlook {
     /// The weight a context had before we turned it is looked up once, before we do.
     fn remember_origins(&mut self, tree: &Tree) {
         for path in self.held().collect::<Vec<_>>() {
-            let weight = tree.node(&path).map_or(DEFAULT_WEIGHT, |node| node.weight);
+            // Without a weight of its own it gets the default with the controller.
+            let weight = tree.node(&path).map(|node| node.weight).filter(|weight| *weight > 0);
+            let weight = weight.unwrap_or(DEFAULT_WEIGHT);
             self.origins.entry(tree.context(&path)).or_insert(weight);
         }
     }

@@ -1,6 +1,7 @@
 //! What a knob is on: a context or a task.
 
-use outrigger_sdk::{Capability, ContextId, Desired, Setting, TaskId};
+use super::tree::last;
+use outrigger_sdk::{Capability, ContextId, Desired, Kind, Operation, Setting, TaskId};
 use std::fmt;
 
 /// What a knob is on.
@@ -39,6 +40,20 @@ impl Subject {
         }
     }
 
+    /// Whether others may come to stand on what an operation writes for this subject, so that it
+    /// must not be put back as soon as this subject needs it no more: controllers handed down to
+    /// all children of a group, and the room made for that.
+    pub fn shares(&self, operation: &Operation) -> bool {
+        let Self::Context(context) = self else { return false };
+        let name = last(&context.path);
+        match operation.kind {
+            Kind::File => last(&operation.locator) == "cgroup.subtree_control",
+            Kind::Context => last(&operation.locator) != name,
+            Kind::Membership => last(&operation.after) != name,
+            _ => false,
+        }
+    }
+
     /// The knob on this subject.
     pub fn knob(&self, knob: Capability) -> KnobKey {
         KnobKey { subject: self.clone(), knob, task: TaskId::default() }
@@ -56,6 +71,34 @@ impl fmt::Display for Subject {
             Self::Context(context) => f.write_str(&context.path),
             Self::Task(TaskId { pid, tid: 0, .. }) => write!(f, "process {pid}"),
             Self::Task(TaskId { pid, tid, .. }) => write!(f, "thread {tid} of process {pid}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_stand_on_is_told_from_what_is_the_subjects_own() {
+        let subject = Subject::Context(ContextId::ours("outrigger-1-best-effort"));
+        let operation = |kind, locator: &str, after: &str| Operation {
+            kind,
+            task: None,
+            locator: locator.into(),
+            before: String::new(),
+            after: after.into(),
+        };
+        let own = "/sys/fs/cgroup/base/outrigger-1-best-effort";
+        for (kind, locator, after, shared) in [
+            (Kind::File, "/sys/fs/cgroup/base/cgroup.subtree_control", "cpu", true),
+            (Kind::File, &*format!("{own}/cpu.weight"), "1", false),
+            (Kind::Context, own, "present", false),
+            (Kind::Context, "/sys/fs/cgroup/base/outrigger-1-rest", "present", true),
+            (Kind::Membership, "/sys/fs/cgroup", "/base/outrigger-1-best-effort", false),
+            (Kind::Membership, "/sys/fs/cgroup", "/base/outrigger-1-rest", true),
+        ] {
+            assert_eq!(subject.shares(&operation(kind, locator, after)), shared, "{locator}");
         }
     }
 }

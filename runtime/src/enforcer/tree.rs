@@ -100,9 +100,15 @@ impl Tree {
         self.below(path).any(|(_, node)| node.pids.iter().any(|pid| rival(*pid)))
     }
 
-    fn weight(&self, path: &str) -> f64 {
+    /// What a node counts against its siblings. One without a weight of its own (cgroup v2
+    /// without the controller) counts task by task.
+    fn weight(&self, path: &str, rival: &impl Fn(u32) -> bool) -> f64 {
         match self.nodes.get(path) {
             Some(node) if node.idle => IDLE_WEIGHT,
+            Some(node) if node.weight == 0 => {
+                let tasks = self.below(path).flat_map(|(_, node)| node.pids.iter());
+                f64::from(DEFAULT_WEIGHT) * tasks.filter(|pid| rival(**pid)).count().max(1) as f64
+            }
             Some(node) => f64::from(node.weight),
             None => f64::from(DEFAULT_WEIGHT),
         }
@@ -121,7 +127,7 @@ impl Tree {
                 .keys()
                 .filter(|other| parent(other) == Some(above) && *other != here)
                 .filter(|other| self.holds(other, &rival))
-                .map(|other| self.weight(other))
+                .map(|other| self.weight(other, &rival))
                 .sum();
             let tasks = self
                 .nodes
@@ -129,7 +135,7 @@ impl Tree {
                 .filter(|node| node.tasks_compete)
                 .map_or(0, |node| node.pids.iter().filter(|pid| rival(**pid)).count());
             let rivals = siblings + f64::from(DEFAULT_WEIGHT) * tasks as f64;
-            let weight = self.weight(here);
+            let weight = self.weight(here, &rival);
             share.fraction *= weight / (weight + rivals);
             share.steps.push(ShareStep { path: here.to_owned(), weight, rivals });
         }
@@ -244,6 +250,15 @@ mod tests {
         assert_eq!(share.steps[0].rivals, 800.0);
         let known = tree.effective_share("/app", |pid| pid == 8 || pid == 9);
         assert_eq!(known.fraction, 0.5, "who sleeps is no rival");
+    }
+
+    #[test]
+    fn without_the_controller_tasks_count_one_by_one() {
+        let bare = |path: &str, pids: &[u32]| ContextNode { weight: 0, ..node(path, pids) };
+        let tree =
+            Tree::new(vec![node("/", &[]), bare("/app", &[1]), bare("/jobs", &[2, 3, 4])], 100);
+        assert_eq!(tree.effective_share("/app", |_| true).fraction, 0.25);
+        assert_eq!(tree.effective_share("/jobs", |_| true).fraction, 0.75);
     }
 
     #[test]

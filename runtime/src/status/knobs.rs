@@ -50,8 +50,10 @@ pub(crate) fn origins(outcomes: &[KnobOutcome]) -> String {
     parts.join(", ")
 }
 
+/// Where a context is and who is in it, not the controllers it needed on the way.
 fn is_place(outcome: &KnobOutcome) -> bool {
     matches!(outcome.knob.as_str(), "context" | "context.members")
+        && control_file(outcome).is_none()
 }
 
 fn now(outcome: &KnobOutcome) -> &str {
@@ -64,8 +66,14 @@ fn shown(value: &str) -> &str {
 
 /// The control file, which people can look at, or the capability's name.
 fn file_or_name(outcome: &KnobOutcome) -> &str {
-    let file = outcome.locator.rsplit('/').next().filter(|file| file.contains('.'));
-    file.filter(|_| outcome.locator.starts_with('/')).unwrap_or(&outcome.knob)
+    control_file(outcome).unwrap_or(&outcome.knob)
+}
+
+fn control_file(outcome: &KnobOutcome) -> Option<&str> {
+    let (directory, file) = outcome.locator.rsplit_once('/')?;
+    // A context may have a dot in its name, but no control file has its directory's.
+    let known = file.contains('.') && outcome.after != "present" && outcome.after != "absent";
+    (known && directory.starts_with('/')).then_some(file)
 }
 
 /// Equal changes of one knob on many targets are one part: every thread of a process, usually.
@@ -109,7 +117,7 @@ fn processes(number: usize) -> String {
 
 /// Contexts that were made (`true`) or removed, once however many hierarchies they are in.
 fn contexts<'a>(outcomes: &[&'a KnobOutcome]) -> BTreeMap<&'a str, bool> {
-    let contexts = outcomes.iter().filter(|outcome| outcome.knob == "context");
+    let contexts = outcomes.iter().filter(|outcome| outcome.knob == "context" && is_place(outcome));
     contexts.map(|outcome| (outcome.target.as_str(), now(outcome) == "present")).collect()
 }
 
@@ -159,6 +167,19 @@ mod tests {
         );
         assert_eq!(origins(&placed()), "cpu.shares of ours to 1024, 3 processes to /");
         assert_eq!(origins(&placed()[..1]), "context ours");
+    }
+
+    #[test]
+    fn controllers_on_the_way_are_told_as_files() {
+        let tree = "/sys/fs/cgroup";
+        let mut v2 =
+            vec![outcome("context", "ours.x", &format!("{tree}/ours.x"), "absent", "present")];
+        let file = format!("{tree}/cgroup.subtree_control");
+        v2.push(outcome("context", tree, &file, "memory", "cpu memory"));
+        assert_eq!(
+            done(&v2),
+            "cgroup.subtree_control of /sys/fs/cgroup memory -> cpu memory, context ours.x made"
+        );
     }
 
     #[test]

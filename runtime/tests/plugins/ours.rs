@@ -17,7 +17,7 @@ fn registry() -> Registry {
 fn they_are_found_held_and_granted_everything() {
     let registry = registry();
     assert_eq!(registry.refusals(), []);
-    for name in ["linux-proc", "linux-cgroup1", "fallback"] {
+    for name in ["linux-proc", "linux-cgroup1", "linux-cgroup2", "fallback"] {
         let plugin = registry.plugin(name).unwrap_or_else(|| panic!("{name} was not found"));
         assert_eq!(plugin.trust(), Trust::Ours, "{name}");
         assert!(plugin.offers().iter().all(|offer| offer.granted), "{name}");

@@ -9,5 +9,9 @@ mod knobs;
 mod limits;
 mod members;
 mod readings;
+#[path = "../../../cgroup/tests/support/roles.rs"]
 mod roles;
+#[path = "../../../cgroup/tests/support/mod.rs"]
 mod support;
+
+use outrigger_linux_cgroup1::Cgroup1 as UnderTest;

@@ -167,6 +167,21 @@ fn members_go_where_they_were_asked_to_go() {
 }
 
 #[test]
+fn whoever_sits_where_controllers_are_handed_down_may_be_moved_one_step_down() {
+    let weight = Setting::number(Capability::CPU_WEIGHT, 20);
+    let desired = Desired::context(ContextId::ours("outrigger-1t2-jobs"), [weight]);
+    let verdict = |before: &str, after: &str| {
+        let member =
+            operation(Kind::Membership, task(7, 0, 5), "/sys/fs/cgroup/cpu", (before, after));
+        verdict(&desired, Capability::CPU_WEIGHT, member)
+    };
+    assert_eq!(verdict("/base", "/base/outrigger-1t2-rest"), Ok(()));
+    for (before, after) in [("/base", "/base/a/b"), ("/base", "/other/a"), ("/base/a", "/base")] {
+        assert!(verdict(before, after).is_err(), "{before} {after}");
+    }
+}
+
+#[test]
 fn refused_knobs_pass_and_too_many_operations_do_not() {
     let refused = PreparedOperation::refused(
         Capability::PRIORITY,

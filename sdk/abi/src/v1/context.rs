@@ -45,7 +45,8 @@ pub struct SurveyRequest {
 pub struct ContextNode {
     /// Which one.
     pub context: ContextId,
-    /// Its weight, 1..=10000 with 100 the default.
+    /// Its weight, 1..=10000 with 100 the default; 0 if it has none, so that its tasks compete one
+    /// by one where the nearest group above has one.
     pub weight: u32,
     /// Whether it runs only when nobody else wants the CPU.
     pub idle: bool,

@@ -1,14 +1,14 @@
 //! From a desired state to operations: which cgroups it needs, and in which order.
 //!
-//! A context of ours spans the CPU hierarchy and the cgroup2 tree always, the others only where
-//! a knob acts in them. A cgroup that somebody else made is adopted: its knobs may be turned, but
+//! A context of ours spans some hierarchies always, the others only where a knob acts in them. A cgroup that somebody else made is adopted: its knobs may be turned, but
 //! it is never made, never removed and never given tasks.
 
 use crate::draft::Draft;
 use crate::group::Group;
-use crate::knobs::{self, Groups, Scope, asks_nothing, space_of};
+use crate::knobs::{self, Groups, Scope, asks_nothing};
 use crate::mounts::Space;
 use crate::place::{OUR_PREFIX, Places, check_name};
+use crate::version::Version;
 use crate::{error, owner};
 use outrigger_sdk::{
     Capability, ContextId, Desired, Error, ErrorCode, PreparedOperation, Setting, SubjectKind,
@@ -21,7 +21,7 @@ use std::collections::HashSet;
 ///
 /// # Errors
 /// The subject as a whole is gone or out of reach.
-pub fn prepare(
+pub fn prepare<V: Version>(
     desired: &Desired,
     places: &Places,
     ours: &mut HashSet<String>,
@@ -32,14 +32,14 @@ pub fn prepare(
     let mut draft = Draft::default();
     if desired.context.space.is_empty() {
         let name = desired.context.path.as_str();
-        own(name, &desired.settings, places, ours, &mut draft)?;
+        own::<V>(name, &desired.settings, places, ours, &mut draft)?;
     } else {
-        adopted(&desired.context, &desired.settings, places, &mut draft)?;
+        adopted::<V>(&desired.context, &desired.settings, places, &mut draft)?;
     }
     Ok(draft.finish())
 }
 
-fn own(
+fn own<V: Version>(
     name: &str,
     settings: &[Setting],
     places: &Places,
@@ -48,10 +48,9 @@ fn own(
 ) -> Result<(), Error> {
     check_name(name)?;
     let existence = settings.iter().rev().find(|setting| setting.knob == Capability::CONTEXT);
-    let found: Vec<Group> = [Space::Cpu, Space::Unified, Space::Cpuset, Space::Memory, Space::Pids]
-        .into_iter()
-        .chain([Space::Blkio])
-        .filter_map(|space| places.get(space))
+    let found: Vec<Group> = V::SPACES
+        .iter()
+        .filter_map(|space| places.get(*space))
         .filter_map(|place| Group::at(&place.hierarchy, &place.path(name)).ok())
         .collect();
     let exists = found.iter().any(|group| group.exists);
@@ -94,26 +93,31 @@ fn own(
             ));
         }
     }
-    let groups = spanned(settings, found, places, draft);
-    knobs::prepare(settings, &groups, Scope { places, ours: Some(ours) }, draft);
+    let groups = spanned::<V>(settings, found, places, draft);
+    knobs::prepare::<V>(settings, &groups, Scope { places, ours: Some(ours) }, draft);
     Ok(())
 }
 
 /// The cgroups of our context that are there or needed; those to be made are drafted.
-fn spanned(settings: &[Setting], found: Vec<Group>, places: &Places, draft: &mut Draft) -> Groups {
+fn spanned<V: Version>(
+    settings: &[Setting],
+    found: Vec<Group>,
+    places: &Places,
+    draft: &mut Draft,
+) -> Groups {
     let mut groups = Groups::default();
     for group in found {
         let space = group.hierarchy.space;
         let asked = settings
             .iter()
-            .find(|setting| space_of(setting.knob) == Some(space) && !asks_nothing(setting));
-        let always = matches!(space, Space::Cpu | Space::Unified);
+            .find(|setting| V::space_of(setting.knob) == Some(space) && !asks_nothing(setting));
+        let always = V::ALWAYS.contains(&space);
         if group.exists {
             groups.0.push(group);
         } else if always || asked.is_some() {
             match places.open(space) {
                 Ok(_) => {
-                    draft.context(&group, true);
+                    draft.context(Capability::CONTEXT, &group, true);
                     groups.0.push(group);
                 }
                 Err(error) => draft.refuse(Capability::CONTEXT, error),
@@ -126,7 +130,7 @@ fn spanned(settings: &[Setting], found: Vec<Group>, places: &Places, draft: &mut
 fn remove(found: &[Group], draft: &mut Draft) {
     for group in found.iter().rev().filter(|group| group.exists) {
         match group.read("cgroup.procs") {
-            Ok(tasks) if tasks.is_empty() => draft.context(group, false),
+            Ok(tasks) if tasks.is_empty() => draft.context(Capability::CONTEXT, group, false),
             Ok(tasks) => draft.refuse(
                 Capability::CONTEXT,
                 Error {
@@ -148,13 +152,13 @@ fn remove(found: &[Group], draft: &mut Draft) {
     }
 }
 
-fn adopted(
+fn adopted<V: Version>(
     context: &ContextId,
     settings: &[Setting],
     places: &Places,
     draft: &mut Draft,
 ) -> Result<(), Error> {
-    let space = Space::from_name(&context.space).ok_or_else(|| unknown_space(&context.space))?;
+    let space = space_named::<V>(&context.space)?;
     let place = places.get(space).ok_or_else(|| crate::place::not_mounted(space))?;
     let group = Group::at(&place.hierarchy, &context.path)?;
     if !group.exists {
@@ -183,13 +187,13 @@ fn adopted(
     }
     let groups = Groups(vec![group]);
     let (elsewhere, here): (Vec<_>, Vec<_>) = settings.iter().cloned().partition(|setting| {
-        setting.knob != Capability::CONTEXT && space_of(setting.knob) != Some(space)
+        setting.knob != Capability::CONTEXT && V::space_of(setting.knob) != Some(space)
     });
     for setting in elsewhere {
-        let message = match (setting.knob, space_of(setting.knob)) {
+        let message = match (setting.knob, V::space_of(setting.knob)) {
             (Capability::MEMBERS, _) => "tasks are put into contexts of ours only".to_owned(),
             (_, Some(other)) => format!("it acts in {}, not in {}", other.name(), space.name()),
-            (knob, None) => format!("{knob} is no knob of a v1 cgroup"),
+            (knob, None) => format!("{knob} is no knob of a {}", V::GROUP),
         };
         draft.refuse(setting.knob, Error::not_supported("configure", message));
     }
@@ -203,16 +207,23 @@ fn adopted(
             ),
         );
     }
-    knobs::prepare(&here, &groups, Scope { places, ours: None }, draft);
+    knobs::prepare::<V>(&here, &groups, Scope { places, ours: None }, draft);
     Ok(())
 }
 
-/// No hierarchy of that name.
-pub fn unknown_space(name: &str) -> Error {
-    Error::not_supported(
-        "open",
-        format!(
-            "there is no space `{name}`; there are cpu, cpuset, memory, pids, blkio and unified"
-        ),
-    )
+/// The space of a name.
+///
+/// # Errors
+/// The backend has none of that name.
+pub fn space_named<V: Version>(name: &str) -> Result<Space, Error> {
+    if name.is_empty() {
+        return Ok(V::CPU);
+    }
+    V::SPACES.iter().copied().find(|space| space.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = V::SPACES.iter().map(|space| space.name()).collect();
+        Error::not_supported(
+            "open",
+            format!("there is no space `{name}` here, only {}", known.join(", ")),
+        )
+    })
 }

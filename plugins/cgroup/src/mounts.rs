@@ -59,14 +59,6 @@ impl Space {
         }
     }
 
-    /// The space of that name; the empty name is the one in which CPU weights act.
-    pub fn from_name(name: &str) -> Option<Self> {
-        if name.is_empty() {
-            return Some(Self::Cpu);
-        }
-        Self::ALL.into_iter().find(|space| space.name() == name)
-    }
-
     /// Whether the controller list of a v1 mount or of a `/proc/PID/cgroup` line names it.
     fn is_in(self, controllers: &str) -> bool {
         let wanted = match self {
@@ -184,7 +176,7 @@ impl Hierarchies {
         self.0.iter().find(|hierarchy| hierarchy.space == space)
     }
 
-    /// Whether any v1 controller is mounted. If none is, this host is not for this backend.
+    /// Whether any v1 controller is mounted. If none is, this host is one for cgroup v2.
     pub fn any_controller(&self) -> bool {
         self.0.iter().any(|h| !matches!(h.space, Space::Unified | Space::Systemd))
     }

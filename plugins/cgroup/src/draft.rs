@@ -11,12 +11,12 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A cgroup is to be made, or to be removed.
-    pub fn context(&mut self, group: &Group, present: bool) {
+    /// A cgroup is to be made, or to be removed, for the sake of a knob.
+    pub fn context(&mut self, knob: Capability, group: &Group, present: bool) {
         let (before, after) = if present { ("absent", "present") } else { ("present", "absent") };
         match group.locator("") {
             Ok(locator) => self.push(
-                Capability::CONTEXT,
+                knob,
                 Operation {
                     kind: Kind::Context,
                     task: None,
@@ -25,7 +25,7 @@ impl Draft {
                     after: after.to_owned(),
                 },
             ),
-            Err(error) => self.refuse(Capability::CONTEXT, error),
+            Err(error) => self.refuse(knob, error),
         }
     }
 
@@ -50,10 +50,10 @@ impl Draft {
     }
 
     /// A task is to be in `group`; it is in `from` of the same hierarchy.
-    pub fn member(&mut self, task: Task, group: &Group, from: &str) {
+    pub fn member(&mut self, knob: Capability, task: Task, group: &Group, from: &str) {
         match group.mount() {
             Ok(locator) => self.push(
-                Capability::MEMBERS,
+                knob,
                 Operation {
                     kind: Kind::Membership,
                     task: Some(task),
@@ -62,7 +62,7 @@ impl Draft {
                     after: group.path.clone(),
                 },
             ),
-            Err(error) => self.refuse(Capability::MEMBERS, error),
+            Err(error) => self.refuse(knob, error),
         }
     }
 

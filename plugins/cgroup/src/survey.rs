@@ -1,9 +1,9 @@
 //! The tree of cgroups of one hierarchy, nearest the root first: where the levers are.
 
 use crate::group::Group;
-use crate::mounts::Space;
 use crate::place::{OUR_PREFIX, Place, Places, check_name};
-use crate::{owner, prepare, quota, share};
+use crate::version::Version;
+use crate::{owner, prepare, share};
 use outrigger_sdk::{ContextId, ContextNode, Error, ErrorCode, SurveyRequest, maker};
 use std::collections::{HashSet, VecDeque};
 
@@ -14,13 +14,12 @@ const DEFAULT_WEIGHT: u32 = 100;
 ///
 /// # Errors
 /// No such space or root.
-pub fn survey(
+pub fn survey<V: Version>(
     request: &SurveyRequest,
     places: &Places,
     ours: &HashSet<String>,
 ) -> Result<Vec<ContextNode>, Error> {
-    let space =
-        Space::from_name(&request.space).ok_or_else(|| prepare::unknown_space(&request.space))?;
+    let space = prepare::space_named::<V>(&request.space)?;
     let place = places.get(space).ok_or_else(|| crate::place::not_mounted(space))?;
     let root = match request.root.as_str() {
         "" | "/" => place.hierarchy.root.as_str(),
@@ -45,14 +44,17 @@ pub fn survey(
         let Ok(tasks) = group.read("cgroup.procs") else { continue };
         let pids: Vec<u32> = tasks.lines().filter_map(|line| line.trim().parse().ok()).collect();
         let own = place.delegated(&group.path) || is_ours(&group.path, place, ours);
-        let inner = group.is_root() || (!children.is_empty() && !pids.is_empty());
-        let acts = space == Space::Cpu;
+        let acts = space == V::CPU;
         nodes.push(ContextNode {
             context: ContextId::new(space.name(), &group.path),
-            weight: acts.then(|| share::weight(&group)).flatten().unwrap_or(DEFAULT_WEIGHT),
+            weight: match acts && !group.is_root() {
+                true if !V::weighs(&group) => 0,
+                true => share::weight::<V>(&group).unwrap_or(DEFAULT_WEIGHT),
+                false => DEFAULT_WEIGHT,
+            },
             idle: acts && share::is_idle(&group),
-            limit: acts.then(|| quota::limit(&group)).flatten().unwrap_or(-1),
-            tasks_compete: acts && inner,
+            limit: acts.then(|| V::limit(&group)).flatten().unwrap_or(-1),
+            tasks_compete: acts && V::tasks_compete(&group, children.len(), pids.len()),
             managed: maker::another(&group.path).is_some()
                 || !own
                     && (owner::is_runtimes(&group.path)

@@ -10,6 +10,7 @@ use crate::draft::Draft;
 use crate::group::Group;
 use crate::mounts::Space;
 use crate::place::Places;
+use crate::version::Version;
 use outrigger_sdk::undo::{Kind, Task, knob};
 use outrigger_sdk::{Capability, Error, ErrorCode, TaskId, TaskIdExt, maker};
 use std::collections::HashSet;
@@ -31,7 +32,7 @@ pub struct Rules<'a> {
 
 impl Rules<'_> {
     /// Whether a task may be moved out of the cgroup it is in.
-    fn allow(&self, group: &Group, from: &str) -> Result<(), Error> {
+    fn allow<V: Version>(&self, group: &Group, from: &str) -> Result<(), Error> {
         let space = group.hierarchy.space;
         let place = self.places.get(space);
         let ours = |place: &crate::place::Place| {
@@ -49,9 +50,9 @@ impl Rules<'_> {
         if self.launched || from == "/" || place.is_some_and(ours) {
             return Ok(());
         }
-        let lever = match space {
-            Space::Cpu => "; its cgroup's weight is the lever",
-            _ => "",
+        let lever = match space == V::CPU {
+            true => "; its cgroup's weight is the lever",
+            false => "",
         };
         Err(Error::new(
             ErrorCode::NOT_DELEGATED,
@@ -68,12 +69,17 @@ struct Thread {
 }
 
 /// Prepares membership of `tasks` in each of `groups` (one per hierarchy, the same context).
-pub fn prepare(tasks: &[TaskId], groups: &[&Group], rules: Rules<'_>, draft: &mut Draft) {
+pub fn prepare<V: Version>(
+    tasks: &[TaskId],
+    groups: &[&Group],
+    rules: Rules<'_>,
+    draft: &mut Draft,
+) {
     for task in tasks {
         match threads_of(*task) {
             Ok(threads) => {
                 for group in groups {
-                    if let Err(error) = place(*task, &threads, group, rules, draft) {
+                    if let Err(error) = place::<V>(*task, &threads, group, rules, draft) {
                         let message = format!("{}: {}", task.to_task(), error.message).into();
                         draft.refuse(Capability::MEMBERS, Error { message, ..error });
                     }
@@ -127,7 +133,7 @@ fn threads_of(task: TaskId) -> Result<Vec<Thread>, Error> {
     if threads.is_empty() { Err(gone()) } else { Ok(threads) }
 }
 
-fn place(
+fn place<V: Version>(
     task: TaskId,
     threads: &[Thread],
     group: &Group,
@@ -148,7 +154,7 @@ fn place(
         return Ok(());
     }
     for (_, from) in &outside {
-        rules.allow(group, from)?;
+        rules.allow::<V>(group, from)?;
     }
     if space == Space::Unified && task.tid != 0 {
         return Err(Error::not_supported(
@@ -164,9 +170,11 @@ fn place(
 
     let together = origins.iter().all(|(_, from)| *from == origins[0].1);
     if task.tid == 0 && !held_back && (together || space == Space::Unified) {
-        draft.member(task.to_task(), group, origins[0].1);
+        draft.member(Capability::MEMBERS, task.to_task(), group, origins[0].1);
     } else {
-        movable.iter().for_each(|(thread, from)| draft.member(*thread, group, from));
+        movable
+            .iter()
+            .for_each(|(thread, from)| draft.member(Capability::MEMBERS, *thread, group, from));
     }
     if !held_back {
         return Ok(());

@@ -5,18 +5,18 @@
 //! What is deliberately absent: the root. It holds everybody, so its readings are nobody's.
 
 use crate::group::Group;
-use crate::memory;
 use crate::mounts::Space;
 use crate::place::Places;
+use crate::prepare::space_named;
+use crate::version::Version;
 use outrigger_sdk::{ContextFields, ContextId, ContextReading};
 use std::collections::HashMap;
 use std::fs::File;
+use std::marker::PhantomData;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// CPU time, ns: v1 cpuacct.
-const USAGE: &str = "cpuacct.usage";
-/// v2: `usage_usec`. v1 cpu: `nr_throttled`, `throttled_time` (ns).
+/// v2: `usage_usec`, `nr_throttled`, `throttled_usec`. v1 cpu: `nr_throttled`, `throttled_time` (ns).
 const STAT: &str = "cpu.stat";
 /// `some ... total=` us (Documentation/accounting/psi.rst).
 const PRESSURE: &str = "cpu.pressure";
@@ -72,26 +72,26 @@ struct Sources {
 }
 
 impl Sources {
-    fn open(id: &ContextId, places: &Places) -> Option<Self> {
-        let paths = Paths::of(id, places)?;
+    fn open<V: Version>(id: &ContextId, places: &Places) -> Option<Self> {
+        let paths = Paths::of::<V>(id, places)?;
         let file = |space, name: &str| {
             let group = paths.group(space)?;
             Some(Source::new(group.dir.join(name)))
         };
         let mut throttled = Vec::new();
-        let mut group = paths.group(Space::Cpu);
+        let mut group = paths.group(V::CPU);
         while let Some(next) = group {
             throttled.push(Source::new(next.dir.join(STAT)));
             group = next.parent().filter(|parent| !parent.is_root());
         }
         Some(Self {
-            usage: file(Space::Cpuacct, USAGE),
+            usage: V::USAGE.and_then(|(space, name)| file(space, name)),
             unified_stat: file(Space::Unified, STAT),
             pressure: file(Space::Unified, PRESSURE),
             events: file(Space::Unified, EVENTS),
-            procs: file(Space::Cpu, PROCS),
+            procs: (V::CPU != Space::Unified).then(|| file(V::CPU, PROCS)).flatten(),
             throttled,
-            memory: file(Space::Memory, memory::USAGE_FILE),
+            memory: file(V::MEMORY.0, V::MEMORY.1),
             seen: 0,
         })
     }
@@ -128,14 +128,14 @@ impl Sources {
             have(ContextFields::MEMORY);
             reading.memory_bytes = bytes;
         }
-        for (distance, source) in self.throttled.iter_mut().enumerate() {
+        for source in &mut self.throttled {
             let Some(text) = source.text(buffer) else { break };
-            let Some(periods) = key(text, "nr_throttled") else { break };
-            if distance == 0 {
-                have(ContextFields::THROTTLED);
-            }
+            // A v2 group without the controller has no quota either; those above it may.
+            let Some(periods) = key(text, "nr_throttled") else { continue };
+            have(ContextFields::THROTTLED);
             reading.throttled += periods;
-            reading.throttled_ns += key(text, "throttled_time").unwrap_or(0);
+            let microseconds = || key(text, "throttled_usec").map(|us| us * 1000);
+            reading.throttled_ns += key(text, "throttled_time").or_else(microseconds).unwrap_or(0);
         }
         reading
     }
@@ -158,8 +158,8 @@ struct Paths<'a> {
 }
 
 impl<'a> Paths<'a> {
-    fn of(id: &'a ContextId, places: &'a Places) -> Option<Self> {
-        Some(Self { id, places, space: Space::from_name(&id.space)? })
+    fn of<V: Version>(id: &'a ContextId, places: &'a Places) -> Option<Self> {
+        Some(Self { id, places, space: space_named::<V>(&id.space).ok()? })
     }
 
     /// Its directory in a hierarchy. A context of ours has the same name everywhere. One of a
@@ -178,19 +178,20 @@ impl<'a> Paths<'a> {
 
 /// Reads contexts, keeping their files open from sweep to sweep.
 #[derive(Debug)]
-pub struct Reader {
+pub struct Reader<V> {
+    version: PhantomData<V>,
     open: HashMap<ContextId, Sources>,
     buffer: Vec<u8>,
     sweep: u64,
 }
 
-impl Default for Reader {
+impl<V> Default for Reader<V> {
     fn default() -> Self {
-        Self { open: HashMap::new(), buffer: vec![0; BUFFER], sweep: 0 }
+        Self { version: PhantomData, open: HashMap::new(), buffer: vec![0; BUFFER], sweep: 0 }
     }
 }
 
-impl Reader {
+impl<V: Version> Reader<V> {
     /// Reads the contexts asked for; one of which nothing can be read is left out.
     pub fn read<'a>(
         &mut self,
@@ -202,7 +203,7 @@ impl Reader {
         for id in wanted {
             let sources = match self.open.get_mut(id) {
                 Some(known) => known,
-                None => match Sources::open(id, places) {
+                None => match Sources::open::<V>(id, places) {
                     Some(sources) => self.open.entry(id.clone()).or_insert(sources),
                     None => continue,
                 },

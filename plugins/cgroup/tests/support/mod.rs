@@ -1,6 +1,7 @@
-//! Scratch cgroups, victims, and a governor that journals before it commits.
+//! Scratch cgroups, victims, and a governor that journals before it commits: for the tests of both
+//! backends, each of which calls its own `UnderTest`.
 
-use outrigger_linux_cgroup1::Cgroup1;
+use crate::UnderTest;
 use outrigger_sdk::undo::{Journal, Report, Task, Why, knob};
 use outrigger_sdk::{
     Backend, ContextId, Desired, Error, ErrorCode, Host, Operation, PreparedOperation, Setting,
@@ -38,9 +39,7 @@ pub fn ready(spaces: &[&str]) -> bool {
         return false;
     }
     match spaces.iter().find(|space| mount(space).is_none()) {
-        Some(missing) => {
-            outrigger_skip::skip(&format!("no cgroup v1 host, {missing} is not mounted"))
-        }
+        Some(missing) => outrigger_skip::skip(&format!("this host has no {missing} hierarchy")),
         None => return true,
     }
     false
@@ -187,7 +186,7 @@ pub fn read(path: &Path) -> String {
 
 /// Prepares, journals, commits and undoes, as the host does.
 pub struct Governor {
-    pub backend: Cgroup1,
+    pub backend: UnderTest,
     journal: Journal,
     _state: tempfile::TempDir,
 }
@@ -206,7 +205,7 @@ impl Governor {
     pub fn configured(config: &str) -> Self {
         let state = tempfile::tempdir().unwrap();
         Self {
-            backend: Cgroup1::create(Host::silent(), config).unwrap(),
+            backend: UnderTest::create(Host::silent(), config).unwrap(),
             journal: Journal::create(&state.path().join("state")).unwrap(),
             _state: state,
         }
