@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use outrigger_tests::{Comparison, cgroup1, installed, root};
+use outrigger_tests::{Comparison, cgroups, installed, root};
 
 /// redis beside stress-ng: alone, unmanaged, governed.
 #[derive(Parser)]
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         // `cargo test --benches` only wants to know whether it starts.
         return ExitCode::SUCCESS;
     }
-    if !(root() && cgroup1("cpu") && installed("redis-server") && installed("stress-ng")) {
+    if !(root() && cgroups() && installed("redis-server") && installed("stress-ng")) {
         return ExitCode::FAILURE;
     }
     let time = Duration::from_secs(seconds);

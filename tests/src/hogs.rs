@@ -203,7 +203,7 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Group, cgroup1, root};
+    use crate::{Group, cgroups, root};
 
     fn stat(pid: u32, field: usize) -> String {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -273,10 +273,10 @@ mod tests {
 
     #[test]
     fn hogs_start_inside_a_group() {
-        if !(root() && cgroup1("cpu")) {
+        if !(root() && cgroups()) {
             return;
         }
-        let group = Group::create("cpu", "hogs");
+        let group = Group::create("hogs");
 
         let hogs = Hogs::plan("testhog").count(2).in_group(group.path()).start();
 

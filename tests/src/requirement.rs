@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! # fn test() {
-//! if !(outrigger_tests::root() && outrigger_tests::cgroup1("cpu")) {
+//! if !(outrigger_tests::root() && outrigger_tests::cgroups()) {
 //!     return;
 //! }
 //! # }
@@ -12,12 +12,14 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
+use crate::Hierarchy;
+
 pub use outrigger_skip::{noisy, root, skip};
 
-/// Whether the v1 hierarchy of `controller` can be written; prints why the test is skipped if not.
-pub fn cgroup1(controller: &str) -> bool {
-    let Some(mount) = super::hierarchy(controller) else {
-        skip(&format!("no cgroup v1 hierarchy of {controller} is mounted"));
+/// Whether CPU weights of cgroups can be written, v1 or v2; prints why the test is skipped if not.
+pub fn cgroups() -> bool {
+    let Some(Hierarchy { mount, .. }) = Hierarchy::find() else {
+        skip("no cgroup hierarchy has the cpu controller");
         return false;
     };
     writable(&mount.join("cgroup.procs"))

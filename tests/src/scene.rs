@@ -44,7 +44,7 @@ impl Backends {
     fn configuration(self) -> &'static str {
         match self {
             Self::All => "",
-            Self::NoCgroups => "plugins.deny = ['linux-cgroup1']\n",
+            Self::NoCgroups => "plugins.deny = ['linux-cgroup1', 'linux-cgroup2']\n",
         }
     }
 }
@@ -56,13 +56,13 @@ impl Scene {
     /// says of them.
     ///
     /// # Panics
-    /// When they cannot be started; ask [`crate::root`] and [`crate::cgroup1`] first.
+    /// When they cannot be started; ask [`crate::root`] and [`crate::cgroups`] first.
     pub fn set(forking: bool) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("hog-{}", std::process::id());
-        let group = Group::create("cpu", "hogs");
-        group.write("cpu.shares", "512");
+        let group = Group::create("hogs");
+        group.set_weight(50);
         let mut loose = vec![Hogs::plan(&name).start(), Hogs::plan(&name).own_sessions().start()];
         if forking {
             loose.push(Hogs::plan(&name).own_sessions().forking().start());

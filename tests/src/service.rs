@@ -61,7 +61,12 @@ impl Service {
         let stdout = service.0.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut ready).expect("a pipe can be read");
         assert_eq!(ready, "ready\n");
-        let load = Process::start(&mut role("demo-load", directory.path()), group);
+        let mut command = role("demo-load", directory.path());
+        // Where CPUs are emulated the usual rate is too much for them.
+        if let Some(rate) = std::env::var_os("OUTRIGGER_TEST_RATE") {
+            command.arg("--rate").arg(rate);
+        }
+        let load = Process::start(&mut command, group);
         Self::under(load, service, directory)
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use outrigger_tests::{Mutation, cgroup1, program, remove_leftovers, root, until};
+use outrigger_tests::{Mutation, cgroups, program, remove_leftovers, root, until};
 use serde_json::Value;
 
 /// Enough for a 99th percentile, and three rounds for a median that one bad one cannot move.
@@ -91,21 +91,21 @@ fn protects_and_restores(mutation: Option<Mutation>) {
 
 #[test]
 fn the_service_is_protected_the_hogs_keep_their_work_and_everything_is_put_back() {
-    if root() && cgroup1("cpu") {
+    if root() && cgroups() {
         protects_and_restores(None);
     }
 }
 
 #[test]
 fn an_enforcer_that_does_nothing_is_noticed() {
-    if root() && cgroup1("cpu") {
+    if root() && cgroups() {
         Mutation::EnforcerNoop.turns_red(protects_and_restores);
     }
 }
 
 #[test]
 fn what_is_not_put_back_is_noticed() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
 
@@ -118,7 +118,7 @@ fn what_is_not_put_back_is_noticed() {
 
 #[test]
 fn interrupted_it_puts_everything_back_and_leaves_no_process() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let mut demo = demo(&["--seconds", "3", "--rounds", "1"], None);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use outrigger_tests::{
-    Hogs, Outrigger, Service, cgroup1, hierarchy, noisy, root, until, until_some,
+    Hierarchy, Hogs, Outrigger, Service, cgroups, noisy, root, until, until_some,
 };
 use serde_json::Value;
 use std::fs;
@@ -72,14 +72,19 @@ fn culprit<'a>(action: &'a Value, pids: &[u32]) -> &'a Value {
 
 /// The weight that the kernel shows for the group that a process is in.
 fn shares_of(pid: u32) -> String {
+    let hierarchy = Hierarchy::find().unwrap();
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let path = cgroups.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let mine = fields.next()?.split(',').any(|controller| controller == "cpu");
-        fields.next().filter(|_| mine)
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let mine = match hierarchy.version {
+            1 => controllers.split(',').any(|controller| controller == "cpu"),
+            _ => controllers.is_empty(),
+        };
+        mine.then_some(path)
     });
-    let file = format!("{}{}/cpu.shares", hierarchy("cpu").unwrap().display(), path.unwrap());
-    fs::read_to_string(file).unwrap().trim().to_owned()
+    let group = hierarchy.mount.join(path.unwrap().trim_start_matches('/'));
+    fs::read_to_string(group.join(hierarchy.weight_file())).unwrap().trim().to_owned()
 }
 
 fn number(value: &Value) -> f64 {
@@ -95,7 +100,7 @@ fn nobody() -> u32 {
 
 #[test]
 fn hogs_that_were_there_first_are_explained_with_culprit_cost_and_effect() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let name = unique("early");
@@ -169,7 +174,7 @@ fn hogs_that_were_there_first_are_explained_with_culprit_cost_and_effect() {
 
 #[test]
 fn a_service_that_comes_last_is_protected_and_what_it_waited_is_explained() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let (hog, victim) = (unique("first"), unique("last"));

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use outrigger_tests::{Compared, Comparison, Mutation, cgroup1, installed, remove_leftovers, root};
+use outrigger_tests::{Compared, Comparison, Mutation, cgroups, installed, remove_leftovers, root};
 
 /// Three rounds, for a median that one bad one cannot move.
 const ROUNDS: u32 = 3;
@@ -16,7 +16,7 @@ const TIME: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 3;
 
 fn possible() -> bool {
-    root() && cgroup1("cpu") && installed("redis-server") && installed("stress-ng")
+    root() && cgroups() && installed("redis-server") && installed("stress-ng")
 }
 
 fn compare(rounds: u32, mutation: Option<Mutation>) -> Compared {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use outrigger_tests::{cgroup1, program, root, until};
+use outrigger_tests::{cgroups, program, root, until};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ fn is_gone(pid: &str) -> bool {
 
 #[test]
 fn governed_commands_end_with_their_own_codes() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let place = Place::new();
@@ -66,7 +66,7 @@ fn governed_commands_end_with_their_own_codes() {
 
 #[test]
 fn a_signal_reaches_the_governed_command_and_no_daemon_of_it_stays() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let place = Place::new();

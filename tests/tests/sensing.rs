@@ -8,7 +8,7 @@ use outrigger::flow::message::{Assessments, Provenance, Sweep};
 use outrigger::monitor::Window;
 use outrigger::policy::{Class, Policy, Selector, Workload};
 use outrigger_sdk::{Backend as _, ContextId, Host, Loaded, Observation, ObserveRequest, TaskId};
-use outrigger_tests::{Group, Hogs, cgroup1, program, root, until};
+use outrigger_tests::{Group, Hierarchy, Hogs, cgroups, program, root, until};
 use std::collections::HashSet;
 use std::fs;
 use std::process::{Child, Command};
@@ -40,7 +40,7 @@ impl Eyes {
         let policy = Policy { workloads: vec![workload], ..Policy::default() };
         Self {
             tasks: plugin("linux_proc"),
-            contexts: plugin("linux_cgroup1"),
+            contexts: plugin(&format!("linux_cgroup{}", Hierarchy::find().unwrap().version)),
             window: Window::default(),
             rules: Rules::new(&policy, [std::process::id()]).unwrap(),
             focus: Vec::new(),
@@ -59,7 +59,7 @@ impl Eyes {
         let mut observation = Observation::default();
         self.tasks.observe(&request, &mut observation).unwrap();
         if let Some(group) = group {
-            let context = ContextId::new("cpu", &group.name());
+            let context = ContextId::new(group.space(), &group.name());
             let request =
                 ObserveRequest { contexts: vec![context].into(), ..ObserveRequest::default() };
             let mut read = Observation::default();
@@ -97,7 +97,7 @@ fn ran(pid: u32) -> u64 {
 }
 
 fn ready() -> bool {
-    root() && cgroup1("cpu")
+    root() && cgroups()
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_starved_thread_is_contention_within_two_ticks() {
     if !ready() {
         return;
     }
-    let (low, high) = (Group::create("cpu", "low"), Group::create("cpu", "high"));
+    let (low, high) = (Group::create("low"), Group::create("high"));
     let victim = Hogs::plan(VICTIM).in_group(low.path()).start();
     let pid = victim.pids()[0];
     let cpus = std::thread::available_parallelism().unwrap().get();
@@ -115,7 +115,7 @@ fn a_starved_thread_is_contention_within_two_ticks() {
     for _ in 0..3 {
         eyes.sweep(None);
     }
-    low.write("cpu.shares", "2");
+    low.set_weight(1);
     let mut before = ran(pid);
     let starved = (0..240).find(|_| {
         let contended = !eyes.sweep(None).contention.is_empty();
@@ -136,8 +136,8 @@ fn a_group_throttled_by_its_own_quota_is_not_contended_though_it_waits() {
     if !ready() {
         return;
     }
-    let (own, other) = (Group::create("cpu", "own"), Group::create("cpu", "other"));
-    own.write("cpu.cfs_quota_us", "20000");
+    let (own, other) = (Group::create("own"), Group::create("other"));
+    own.set_quota(Duration::from_millis(20));
     let _victim = Hogs::plan(VICTIM).in_group(own.path()).start();
     let cpus = std::thread::available_parallelism().unwrap().get();
     let _hogs = Hogs::plan("test-hog").count(cpus).in_group(other.path()).start();
@@ -158,7 +158,7 @@ fn a_busy_workload_alone_is_not_contended_though_it_waits() {
     if !ready() {
         return;
     }
-    let own = Group::create("cpu", "own");
+    let own = Group::create("own");
     let cpus = std::thread::available_parallelism().unwrap().get();
     let _victim = Hogs::plan(VICTIM).count(4 * cpus).in_group(own.path()).start();
     let mut eyes = Eyes::new();
@@ -200,7 +200,7 @@ fn an_idle_workload_is_not_contended_whoever_is_busy() {
     let link = directory.path().join(VICTIM);
     std::os::unix::fs::symlink("/bin/sleep", &link).unwrap();
     let _sleeper = Sleeper(Command::new(&link).arg("600").spawn().unwrap());
-    let group = Group::create("cpu", "other");
+    let group = Group::create("other");
     let _hogs = Hogs::plan("test-hog").count(4).in_group(group.path()).start();
     let mut eyes = Eyes::new();
     let mut known = 0;

@@ -12,7 +12,7 @@ use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use outrigger::demo::busy_time;
-use outrigger_tests::{Group, Hogs, Outrigger, Service, cgroup1, noisy, root};
+use outrigger_tests::{Group, Hogs, Outrigger, Service, cgroups, noisy, root};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -144,12 +144,12 @@ fn watch(sidecar: &mut Outrigger, own: impl Fn() -> Duration) -> Option<(Value, 
 
 #[test]
 fn its_own_quota_is_not_contention() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let _alone = alone();
-    let group = Group::create("cpu", "throttled");
-    group.write("cpu.cfs_quota_us", "20000");
+    let group = Group::create("throttled");
+    group.set_quota(Duration::from_millis(20));
     let victims = Hogs::plan("victim").count(2).in_group(group.path()).start();
     let throttled = || -> u64 {
         let stat = fs::read_to_string(group.path().join("cpu.stat")).unwrap();

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use outrigger_tests::{Backends, Mutation, Scene, cgroup1, root, until};
+use outrigger_tests::{Backends, Mutation, Scene, cgroups, root, until};
 
 /// How long anything that is expected may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn when_putting_back_is_stuck_the_sidecar_ends_and_its_keeper_does_it() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let scene = Scene::set(false);
@@ -31,7 +31,7 @@ fn when_putting_back_is_stuck_the_sidecar_ends_and_its_keeper_does_it() {
 
 #[test]
 fn what_was_not_put_back_is_a_failure() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
     let scene = Scene::set(false);

@@ -1,13 +1,12 @@
 //! Being held back costs nothing while nobody else wants the CPU.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use outrigger::demo::busy_time;
-use outrigger_tests::{Group, Hogs, Outrigger, cgroup1, noisy, root};
+use outrigger_tests::{Group, Hogs, Outrigger, cgroups, noisy, root};
 
 /// Pairs of intervals, with the sidecar and without in turn.
 const ROUNDS: usize = 5;
@@ -19,7 +18,7 @@ const KEPT: f64 = 0.95;
 const OTHERS_CPUS: f64 = 0.3;
 const NAME: &str = "lonelyhog";
 /// What a group has that nobody turned.
-const ASIS: u64 = 1024;
+const ASIS: f64 = 100.0;
 
 /// The service to be protected: it wants nothing. Killed and reaped when dropped.
 struct Sleeper(Child);
@@ -74,10 +73,10 @@ fn speed(hogs: &Hogs) -> [f64; 2] {
 /// on standard error, if others contended for the CPUs.
 fn kept(tier: &str) -> Option<f64> {
     let sleeper = Sleeper::start();
-    let group = Group::create("cpu", "lonely");
+    let group = Group::create("lonely");
     let cpus = available_parallelism().map_or(1, usize::from);
     let hogs = Hogs::plan(NAME).count(cpus).in_group(group.path()).start();
-    let weight = || group.read("cpu.shares").parse::<u64>().unwrap();
+    let weight = || group.weight();
     let mut contenders = 0.0;
     let mut ratios: Vec<f64> = (0..ROUNDS)
         .map(|_| {
@@ -95,8 +94,7 @@ fn kept(tier: &str) -> Option<f64> {
             governed / alone
         })
         .collect();
-    let left = fs::read_to_string(group.path().join("cpu.cfs_quota_us")).unwrap();
-    assert_eq!(left.trim(), "-1");
+    assert_eq!(group.quota(), None);
     if contenders > OTHERS_CPUS {
         noisy(&format!("there is contention on this machine: others use {contenders:.2} CPUs"));
         return None;
@@ -107,7 +105,7 @@ fn kept(tier: &str) -> Option<f64> {
 
 #[test]
 fn without_contention_a_governed_hog_is_as_fast_as_an_ungoverned_one() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
 
@@ -118,7 +116,7 @@ fn without_contention_a_governed_hog_is_as_fast_as_an_ungoverned_one() {
 
 #[test]
 fn a_cap_that_is_always_on_would_be_noticed() {
-    if !(root() && cgroup1("cpu")) {
+    if !(root() && cgroups()) {
         return;
     }
 
