@@ -12,6 +12,7 @@ pub mod enforcer;
 pub mod flow;
 pub mod launch;
 pub mod monitor;
+mod mutation;
 pub mod paths;
 pub mod peers;
 pub mod policy;

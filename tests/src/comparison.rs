@@ -115,7 +115,8 @@ impl Comparison {
         let usage = service.watch(self.time, Some(hogs));
         sidecar.signal(libc::SIGTERM);
         let status = sidecar.wait(PATIENCE);
-        assert!(status.success(), "the sidecar ended with {status}");
+        // With a fault it may rightly say itself that something is left.
+        assert!(status.success() || self.mutation.is_some(), "the sidecar ended with {status}");
         let differences = before.differences(&look());
         (usage, differences)
     }

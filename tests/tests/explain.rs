@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use outrigger_tests::{
-    Hierarchy, Hogs, Outrigger, Service, cgroups, noisy, root, until, until_some,
+    Hierarchy, Hogs, Mutation, Outrigger, Service, cgroups, noisy, root, until, until_some,
 };
 use serde_json::Value;
 use std::fs;
@@ -87,6 +87,11 @@ fn shares_of(pid: u32) -> String {
     fs::read_to_string(group.join(hierarchy.weight_file())).unwrap().trim().to_owned()
 }
 
+/// The weight that everybody has.
+fn asis() -> &'static str {
+    if Hierarchy::find().unwrap().version == 1 { "1024" } else { "100" }
+}
+
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
@@ -139,7 +144,8 @@ fn hogs_that_were_there_first_are_explained_with_culprit_cost_and_effect() {
         noisy(&format!("how much it helps; others use {others:.2} CPUs of this machine"));
     }
     let knob = weight(&action).unwrap();
-    assert_eq!(knob["before"], "1024");
+    let asis = asis();
+    assert_eq!(knob["before"], asis);
     assert_eq!(knob["read_back"], shares_of(pid).as_str());
 
     let words = sidecar.explain_in_words(pid);
@@ -148,7 +154,7 @@ fn hogs_that_were_there_first_are_explained_with_culprit_cost_and_effect() {
         format!("PID {pid} {name} belongs to best-effort"),
         format!("app waited {before:.0} ms of each second while PID "),
         "best-effort placed, tier 0 -> 3 by rule workload.best-effort: ".to_owned(),
-        format!(" 1024 -> {}", shares_of(pid)),
+        format!(" {asis} -> {}", shares_of(pid)),
         format!("; app waited {before:.0} ms before and "),
         "app waits ".to_owned(),
     ] {
@@ -203,9 +209,23 @@ fn a_service_that_comes_last_is_protected_and_what_it_waited_is_explained() {
     let service = Hogs::plan(&victim).start();
     let action = explained(&sidecar, pid);
 
+    assert_ne!(shares_of(pid), asis(), "nobody is held back");
     assert_eq!(culprit(&action, &hogs.pids())["workload"], "nightly");
     assert_eq!(action["contention"]["victim"], "service");
     assert!(number(&action["effect"]["wait_before_ms_per_s"]) > CONTENDED);
     drop(service);
-    until("nobody is held back for nobody", PATIENCE, || shares_of(pid) == "1024");
+    until("nobody is held back for nobody", PATIENCE, || shares_of(pid) == asis());
+}
+
+#[test]
+fn an_enforcer_that_does_nothing_is_noticed() {
+    if !(root() && cgroups()) {
+        return;
+    }
+    for test in [
+        "hogs_that_were_there_first_are_explained_with_culprit_cost_and_effect",
+        "a_service_that_comes_last_is_protected_and_what_it_waited_is_explained",
+    ] {
+        Mutation::EnforcerNoop.reddens(test);
+    }
 }

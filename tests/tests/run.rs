@@ -9,10 +9,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use outrigger_tests::{cgroups, program, root, until};
+use outrigger_tests::{Mutation, cgroups, program, root, until};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What the daemon of a command runs; as the end of its command line.
+const DAEMON: &str = "echo $$; while :; do sleep 1; done\0";
 
 /// A place for the state of one `run`.
 struct Place(TempDir);
@@ -39,6 +41,20 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A daemon that nobody may have ended; killed if the test fails.
+struct Daemon(String);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Still what was started: the number of another process would have another command line.
+        let command = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
+        if let (true, Ok(pid)) = (command.ends_with(DAEMON.as_bytes()), self.0.parse()) {
+            // SAFETY: kill touches no memory.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
     }
 }
 
@@ -71,13 +87,16 @@ fn a_signal_reaches_the_governed_command_and_no_daemon_of_it_stays() {
     }
     let place = Place::new();
     // The daemon is a grandchild in a session of its own whose parent is gone.
-    let script = "trap 'echo told; exit 3' TERM
-        (setsid sh -c 'echo $$; while :; do sleep 1; done' &)
-        while :; do sleep 0.1; done";
-    let mut run = Running(place.run(&["--require"], script).spawn().unwrap());
+    let script = format!(
+        "trap 'echo told; exit 3' TERM
+        (setsid sh -c '{}' &)
+        while :; do sleep 0.1; done",
+        DAEMON.trim_end_matches('\0')
+    );
+    let mut run = Running(place.run(&["--require"], &script).spawn().unwrap());
     let mut lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
-    let daemon = lines.next().unwrap().unwrap();
-    let cgroups = fs::read_to_string(format!("/proc/{daemon}/cgroup")).unwrap();
+    let daemon = Daemon(lines.next().unwrap().unwrap());
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", daemon.0)).unwrap();
     let context = format!("/outrigger-run-{}", run.0.id());
     assert!(cgroups.contains(&context), "not in {context}: {cgroups}");
 
@@ -86,7 +105,7 @@ fn a_signal_reaches_the_governed_command_and_no_daemon_of_it_stays() {
 
     assert_eq!(lines.next().unwrap().unwrap(), "told");
     assert_eq!(run.0.wait().unwrap().code(), Some(3));
-    until("the daemon is gone", PATIENCE, || is_gone(&daemon));
+    until("the daemon is gone", PATIENCE, || is_gone(&daemon.0));
 }
 
 #[test]
@@ -113,4 +132,21 @@ fn without_plugins_it_runs_unless_it_must_be_governed() {
 
     assert_eq!(attempt(&[]), (Some(7), "ran\n".to_owned()));
     assert_eq!(attempt(&["--require"]), (Some(3), String::new()));
+}
+
+#[test]
+fn a_run_that_forgets_is_noticed() {
+    if !(root() && cgroups()) {
+        return;
+    }
+    const SIGNAL: &str = "a_signal_reaches_the_governed_command_and_no_daemon_of_it_stays";
+    Mutation::EnforcerNoop.reddens(SIGNAL);
+    Mutation::LeaveStragglers.reddens(SIGNAL);
+    for test in [
+        "governed_commands_end_with_their_own_codes",
+        "a_broken_plugin_is_told_of_and_does_no_harm",
+        "without_plugins_it_runs_unless_it_must_be_governed",
+    ] {
+        Mutation::ForgetCode.reddens(test);
+    }
 }

@@ -8,7 +8,7 @@ use outrigger::flow::message::{Assessments, Provenance, Sweep};
 use outrigger::monitor::Window;
 use outrigger::policy::{Class, Policy, Selector, Workload};
 use outrigger_sdk::{Backend as _, ContextId, Host, Loaded, Observation, ObserveRequest, TaskId};
-use outrigger_tests::{Group, Hierarchy, Hogs, cgroups, program, root, until};
+use outrigger_tests::{Group, Hierarchy, Hogs, Mutation, cgroups, program, root, until};
 use std::collections::HashSet;
 use std::fs;
 use std::process::{Child, Command};
@@ -115,7 +115,7 @@ fn a_starved_thread_is_contention_within_two_ticks() {
     for _ in 0..3 {
         eyes.sweep(None);
     }
-    low.set_weight(1);
+    low.write("cpu.idle", "1");
     let mut before = ran(pid);
     let starved = (0..240).find(|_| {
         let contended = !eyes.sweep(None).contention.is_empty();
@@ -128,7 +128,7 @@ fn a_starved_thread_is_contention_within_two_ticks() {
         }
         starved
     });
-    assert!(starved.is_some(), "the lowest share beside {} hogs starves nobody", 2 * cpus);
+    assert!(starved.is_some(), "an idle group beside {} hogs starves nobody", 2 * cpus);
 }
 
 #[test]
@@ -210,4 +210,19 @@ fn an_idle_workload_is_not_contended_whoever_is_busy() {
         assert!(seen.contention.is_empty(), "sweep {n}: {:?}", seen.contention);
     }
     assert!(known > 10, "the sleeper was not found");
+}
+
+#[test]
+fn eyes_that_see_nothing_or_everything_are_noticed() {
+    if !ready() {
+        return;
+    }
+    Mutation::Blind.reddens("a_starved_thread_is_contention_within_two_ticks");
+    for test in [
+        "a_group_throttled_by_its_own_quota_is_not_contended_though_it_waits",
+        "a_busy_workload_alone_is_not_contended_though_it_waits",
+        "an_idle_workload_is_not_contended_whoever_is_busy",
+    ] {
+        Mutation::Jumpy.reddens(test);
+    }
 }

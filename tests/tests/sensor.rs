@@ -12,7 +12,7 @@ use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use outrigger::demo::busy_time;
-use outrigger_tests::{Group, Hogs, Outrigger, Service, cgroups, noisy, root};
+use outrigger_tests::{Group, Hogs, Mutation, Outrigger, Service, cgroups, noisy, root};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +23,12 @@ const WITHIN: u64 = 2 + 1;
 /// CPU that others use from which on waiting may really be their doing (the sidecar's threshold
 /// is 0.1).
 const OTHERS: f64 = 0.1;
+/// The tests of what must not be seen.
+const NEVER: [&str; 3] = [
+    "its_own_quota_is_not_contention",
+    "its_own_threads_are_not_contention",
+    "a_service_on_an_idle_machine_does_not_contend",
+];
 /// How often a machine that is not idle is given another chance.
 const CHANCES: u32 = 5;
 
@@ -122,8 +128,28 @@ fn is_never_contended(sidecar: &mut Outrigger, own: impl Fn() -> Duration) {
     noisy("others are at work on this machine");
 }
 
+/// CPU time of this test and of what it has run to ask the sidecar.
+fn asking() -> Duration {
+    [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN].into_iter().map(used).sum()
+}
+
+fn used(who: libc::c_int) -> Duration {
+    // SAFETY: all zero is a usage; the call writes only that.
+    let usage = unsafe {
+        let mut usage: libc::rusage = mem::zeroed();
+        assert_eq!(libc::getrusage(who, &raw mut usage), 0, "getrusage(2) knows {who}");
+        usage
+    };
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs())
+            + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
 /// The first status that tells of contention, and how many CPUs others used around that time.
 fn watch(sidecar: &mut Outrigger, own: impl Fn() -> Duration) -> Option<(Value, f64)> {
+    let own = || own() + asking();
     // Contention of a sweep is about the interval before it, so two looks back are needed.
     let mut looks = [(Instant::now(), busy_time().unwrap(), own()); 3];
     let end = Instant::now() + WATCH;
@@ -187,4 +213,16 @@ fn a_service_on_an_idle_machine_does_not_contend() {
     let mut sidecar = looking_after(&pids);
 
     is_never_contended(&mut sidecar, || service.cpu_time());
+}
+
+#[test]
+fn a_sensor_that_sees_nothing_or_everything_is_noticed() {
+    if !(root() && cgroups()) {
+        return;
+    }
+    let _alone = alone();
+    Mutation::Blind.reddens("a_starved_thread_is_seen_within_two_sweeps");
+    for test in NEVER {
+        Mutation::Jumpy.reddens(test);
+    }
 }

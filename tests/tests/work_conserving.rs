@@ -6,7 +6,7 @@ use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use outrigger::demo::busy_time;
-use outrigger_tests::{Group, Hogs, Outrigger, cgroups, noisy, root};
+use outrigger_tests::{Group, Hogs, Mutation, Outrigger, cgroups, noisy, root};
 
 /// Pairs of intervals, with the sidecar and without in turn.
 const ROUNDS: usize = 5;
@@ -123,4 +123,12 @@ fn a_cap_that_is_always_on_would_be_noticed() {
     let kept = kept("cap = 25.0\nwhen = \"always\"");
 
     assert!(kept.is_none_or(|kept| kept < KEPT), "{kept:.3?}");
+}
+
+#[test]
+fn an_enforcer_that_does_nothing_is_noticed() {
+    if root() && cgroups() {
+        Mutation::EnforcerNoop
+            .reddens("without_contention_a_governed_hog_is_as_fast_as_an_ungoverned_one");
+    }
 }

@@ -25,6 +25,7 @@
 
 use super::occupancy::Standing;
 use crate::flow::message::ContextSignals;
+use crate::mutation;
 use crate::policy::Thresholds;
 
 /// Part of all CPUs in use above which the machine has no idle CPU to speak of.
@@ -144,6 +145,10 @@ impl Scene<'_> {
 impl Judge {
     /// Judges one interval.
     pub(super) fn judge(&mut self, scene: &Scene<'_>, thresholds: &Thresholds) -> Finding {
+        if mutation::blind() || mutation::jumpy() {
+            let all = Finding::Contended(1000.0, vec!["so the mutation has it".to_owned()]);
+            return if mutation::blind() { Finding::Clear(0.0) } else { all };
+        }
         if scene.contexts.iter().any(|(_, context)| context.throttled) {
             self.throttled_at = Some(scene.at_ns);
             self.suspected = false;

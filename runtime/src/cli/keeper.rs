@@ -13,7 +13,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, common: &Common) -> ExitCode {
-    if crate::enforcer::mutation::skip_undo() {
+    if crate::mutation::skip_undo() {
         println!("ready");
         return ExitCode::SUCCESS;
     }

@@ -1,9 +1,10 @@
 //! The real hands: plugins on their lanes, every write in the journal first.
 
 use super::hands::{Backend, Cause, Committed, Fate, Hands, Returned, Undone};
-use super::{load, mutation};
+use super::load;
 use crate::backend::{CallError, Plugin, Registry};
 use crate::clock;
+use crate::mutation;
 use outrigger_sdk::undo::{self, Journal, JournalError, Journalled, Why, knob};
 use outrigger_sdk::{
     Capability, ContextNode, Desired, Error, ErrorCode, Kind, Level, Operation, PreparedOperation,

@@ -23,7 +23,6 @@ pub mod lever;
 pub mod load;
 #[cfg(target_os = "linux")]
 pub mod machine;
-pub(crate) mod mutation;
 mod outlook;
 pub mod plan;
 pub mod scene;

@@ -7,11 +7,11 @@
 use super::effect::Measured;
 use super::hands::Hands;
 use super::lever::{self, Lever, Names, Pull};
-use super::mutation;
 use super::scene::{Abilities, Role, Roles, Scene};
 use super::tree::{DEFAULT_WEIGHT, Tree, last};
 use crate::flow::activity::PlaceShare;
 use crate::flow::message::{Decisions, Entitlement, Member, Name};
+use crate::mutation;
 use outrigger_sdk::{Capability, ContextId, ErrorCode, Level};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};

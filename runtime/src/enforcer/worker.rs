@@ -9,7 +9,6 @@ use super::book::Book;
 use super::effect::Ledger;
 use super::hands::{Fate, Hands, OperationKey, Undone};
 use super::lever::{Lever, Pull};
-use super::mutation;
 use super::outlook::{Outlook, SURVEY_LIMIT};
 use super::plan::{Step, plan};
 use super::subject::{KnobKey, Subject};
@@ -18,6 +17,7 @@ use super::tree::{Tree, last};
 use super::want::{self, Want, Wants};
 use crate::flow::activity::{Action, Enforcement, KnobOutcome};
 use crate::flow::message::{Decisions, Entitlement, Name, Provenance};
+use crate::mutation;
 use outrigger_sdk::{Capability, ContextId, Level, Setting, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 

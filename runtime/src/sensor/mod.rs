@@ -14,11 +14,11 @@ mod sweep;
 pub use sweep::Sweeper;
 
 use crate::backend::Registry;
-use crate::enforcer::mutation;
 use crate::flow::demand::Demand;
 use crate::flow::edge::Edge;
 use crate::flow::message::Sweep;
 use crate::flow::stage::Pulse;
+use crate::mutation;
 use crate::steward::Life;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

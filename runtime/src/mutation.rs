@@ -4,7 +4,9 @@
 //! With it, the environment variable `OUTRIGGER_TEST_MUTATION` names the one fault:
 //! `enforcer-noop` (writes are skipped and pretended), `skip-undo` (nothing is taken back when
 //! the sidecar stops), `stuck-undo` (taking back never comes to an end), `leaf-only` (the lever is always the antagonist's own leaf),
-//! `panic-STAGE` (that stage, or the sensor, panics once).
+//! `panic-STAGE` (that stage, or the sensor, panics once), `blind` (nobody ever waits because of
+//! others), `jumpy` (everybody always does), `leave-stragglers` (what a command leaves running
+//! stays), `forget-code` (the code of a command is taken for 0).
 
 #[cfg(feature = "mutations")]
 fn is(name: &str) -> bool {
@@ -50,4 +52,24 @@ pub fn panic_in(stage: &str) {
     }
     #[cfg(not(feature = "mutations"))]
     let _ = stage;
+}
+
+/// Nobody ever waits because of others.
+pub fn blind() -> bool {
+    is("blind")
+}
+
+/// Everybody always waits because of others.
+pub fn jumpy() -> bool {
+    is("jumpy")
+}
+
+/// What a command leaves running stays.
+pub fn leave_stragglers() -> bool {
+    is("leave-stragglers")
+}
+
+/// The code of a command is taken for 0.
+pub fn forget_code() -> bool {
+    is("forget-code")
 }
