@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WATCH: Duration = Duration::from_secs(5);
 /// Sweeps in which starvation must show, and one more: it may begin just before the end of one.
 const WITHIN: u64 = 2 + 1;
+/// Waiting of a thread that hardly ever runs, at least, ms per second.
+const STARVED: f64 = 500.0;
 /// CPU that others use from which on waiting may really be their doing (the sidecar's threshold
 /// is 0.1).
 const OTHERS: f64 = 0.1;
@@ -98,15 +100,18 @@ fn a_starved_thread_is_seen_within_two_sweeps() {
     only_when_idle(pid);
     hogs.pids().into_iter().for_each(|hog| pin(hog, 0));
     let before = sidecar.status().unwrap()["tick"].as_u64().unwrap();
-    let seen = sidecar.wait_until("the victim is starved", PATIENCE, |status| {
+    sidecar.wait_until("the victim is starved", PATIENCE, |status| {
         let tick = status["tick"].as_u64().unwrap();
         let contended = is_contended(status);
         assert!(contended || tick < before + WITHIN, "from tick {before} on: {status:#}");
         contended
     });
 
+    // The interval in which it began may hold hardly any of it.
+    let seen = sidecar.wait_until("it is starved all the time", PATIENCE, |status| {
+        status["contention"][0]["wait_ms_per_s"].as_f64() > Some(STARVED)
+    });
     let contention = &seen["contention"][0];
-    assert!(contention["wait_ms_per_s"].as_f64() > Some(100.0), "{contention:#}");
     assert!(!contention["evidence"].as_array().unwrap().is_empty(), "{contention:#}");
     let culprits = contention["culprits"].as_array().unwrap();
     let accused = |hog: &u32| culprits.iter().any(|c| c["task"]["pid"] == *hog);
